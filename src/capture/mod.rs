@@ -1,0 +1,1 @@
+//! Installs and re-checks capture in the source: log tables, functions, triggers, registry.

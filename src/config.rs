@@ -1,0 +1,438 @@
+//! The configuration: one TOML file, every key also as `TRIPLINE__SECTION__KEY` in the environment.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::table::CaptureMode;
+
+/// Everything that can be configured. Times are milliseconds, sizes bytes, as the names say.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Names the offset file, the topics' prefix and the positions: letters, digits, `_` and `-`.
+    pub pipeline: String,
+    /// The database whose changes are captured.
+    pub source: Source,
+    /// How changes are captured.
+    pub capture: Capture,
+    /// How the log tables are read.
+    pub tail: Tail,
+    /// Where the offset file lives.
+    pub offset: Offset,
+    /// The broker between the two halves.
+    pub kafka: Kafka,
+    /// The PostgreSQL that is brought to the same state; leave it out when not wanted.
+    pub destination: Option<Destination>,
+    /// How changes are applied to PostgreSQL.
+    pub apply: Apply,
+    /// The ClickHouse that mirrors the data; leave it out when not wanted.
+    pub clickhouse: Option<ClickHouse>,
+    /// How changes are mirrored into ClickHouse.
+    pub mirror: Mirror,
+    /// Logging.
+    pub log: Log,
+    /// What differs for single tables.
+    pub table: Vec<TableOverride>,
+}
+
+/// `[source]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Source {
+    /// `postgresql://user:password@host:port/database`.
+    pub url: Option<SecretString>,
+    /// File that holds the URL instead.
+    pub url_file: Option<PathBuf>,
+    /// Patterns over `schema.table`, `*` for any text; a leading `!` takes tables out again.
+    pub tables: Vec<String>,
+}
+
+/// `[capture]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Capture {
+    /// Schema of our objects in the source.
+    pub schema: String,
+    /// Capture mode of ordinary tables: `reread` or `statement`. Partitioned tables always use `row`.
+    pub mode: CaptureMode,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self { schema: "cdc".into(), mode: CaptureMode::Reread }
+    }
+}
+
+/// `[tail]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tail {
+    /// Most log rows that one window reads and one part publishes.
+    pub window_rows: u32,
+    /// Most bytes of log rows in one window.
+    pub window_bytes: usize,
+    /// Shortest wait between polls, while changes arrive.
+    pub busy_interval_ms: u64,
+    /// Longest wait between polls, when nothing happens.
+    pub idle_interval_ms: u64,
+    /// Publish only what has reached the source's disk.
+    pub require_flushed: bool,
+    /// Longest wait for the lock on the log tables before a pass is given up and tried again.
+    pub lock_timeout_ms: u64,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self {
+            window_rows: 20_000,
+            window_bytes: 8 << 20,
+            busy_interval_ms: 2,
+            idle_interval_ms: 100,
+            require_flushed: true,
+            lock_timeout_ms: 1_000,
+        }
+    }
+}
+
+/// `[offset]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Offset {
+    /// Directory of the offset files; one daemon locks it.
+    pub dir: PathBuf,
+}
+
+impl Default for Offset {
+    fn default() -> Self {
+        Self { dir: "offsets".into() }
+    }
+}
+
+/// How a part of a pass gets onto the topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// One Kafka transaction per part: no duplicate for `read_committed` readers.
+    ExactlyOnce,
+    /// Idempotent producer: lower latency; a crash can repeat part of a pass on the topics.
+    AtLeastOnce,
+}
+
+/// `[kafka]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kafka {
+    /// `host:port,host:port`.
+    pub bootstrap_servers: String,
+    /// First part of every topic's name; the pipeline's name when empty.
+    pub topic_prefix: String,
+    /// Partitions of each data topic that `init` creates.
+    pub partitions: i32,
+    /// Replicas of each topic that `init` creates.
+    pub replication_factor: i32,
+    /// `delete` or `compact`: cleanup policy of the data topics that `init` creates.
+    pub cleanup_policy: String,
+    /// `exactly_once` or `at_least_once`.
+    pub delivery: Delivery,
+    /// Send a tombstone behind every delete.
+    pub tombstones: bool,
+    /// Further librdkafka properties (TLS, SASL, …), for producers and consumers alike.
+    pub options: BTreeMap<String, String>,
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            bootstrap_servers: String::new(),
+            topic_prefix: String::new(),
+            partitions: 4,
+            replication_factor: 1,
+            cleanup_policy: "delete".into(),
+            delivery: Delivery::ExactlyOnce,
+            tombstones: true,
+            options: BTreeMap::new(),
+        }
+    }
+}
+
+/// `[destination]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Destination {
+    /// `postgresql://user:password@host:port/database`.
+    pub url: Option<SecretString>,
+    /// File that holds the URL instead.
+    pub url_file: Option<PathBuf>,
+}
+
+/// `[apply]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Apply {
+    /// Most changes in one transaction at the destination (a part of a pass is never split).
+    pub batch_rows: usize,
+    /// Most bytes of messages in one transaction.
+    pub batch_bytes: usize,
+    /// Longest wait for more changes before a batch is applied; 0 applies what is there at once.
+    pub batch_ms: u64,
+    /// Create missing schemas, tables and enum types at the destination.
+    pub create_tables: bool,
+}
+
+impl Default for Apply {
+    fn default() -> Self {
+        Self { batch_rows: 20_000, batch_bytes: 8 << 20, batch_ms: 0, create_tables: true }
+    }
+}
+
+/// `[clickhouse]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClickHouse {
+    /// `http://host:8123`.
+    pub url: String,
+    /// Database; created when missing.
+    pub database: String,
+    /// User name.
+    pub user: String,
+    /// Password.
+    pub password: Option<SecretString>,
+    /// File that holds the password instead.
+    pub password_file: Option<PathBuf>,
+}
+
+impl Default for ClickHouse {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            database: "default".into(),
+            user: "default".into(),
+            password: None,
+            password_file: None,
+        }
+    }
+}
+
+/// `[mirror]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mirror {
+    /// Most changes in one round of inserts.
+    pub batch_rows: usize,
+    /// Most bytes of messages in one round of inserts.
+    pub batch_bytes: usize,
+    /// Longest wait for more changes before a batch is inserted: few large inserts suit ClickHouse.
+    pub batch_ms: u64,
+}
+
+impl Default for Mirror {
+    fn default() -> Self {
+        Self { batch_rows: 100_000, batch_bytes: 16 << 20, batch_ms: 500 }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `tripline::tail=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+/// `[[table]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableOverride {
+    /// `schema.table`, without patterns.
+    pub name: String,
+    /// Capture mode of this table.
+    #[serde(default)]
+    pub mode: Option<CaptureMode>,
+    /// A unique index to use as the key where there is no primary key, by name.
+    #[serde(default)]
+    pub key_index: Option<String>,
+}
+
+/// A configuration that cannot be used. Exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// No file was named and none stands where one is looked for.
+    #[error(
+        "no configuration: name one with -c or TRIPLINE_CONFIG, or put it at ./tripline.toml or /etc/tripline/tripline.toml"
+    )]
+    NoFile,
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file has an unknown key, a wrong type or broken syntax; the cause names key, line and what is allowed.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Line, key and what is allowed.
+        message: String,
+    },
+    /// An environment variable overrides a key that does not exist or has another type.
+    #[error("environment (TRIPLINE__SECTION__KEY): {0}")]
+    Environment(#[source] config::ConfigError),
+    /// A key is missing or its value makes no sense.
+    #[error("{key}: {why}")]
+    Invalid {
+        /// The key.
+        key: &'static str,
+        /// What is wrong and what is allowed.
+        why: String,
+    },
+}
+
+/// Prefix of the overriding environment variables.
+const ENV_PREFIX: &str = "TRIPLINE";
+
+impl Config {
+    /// Finds, reads and validates the configuration; `path` is what `-c` or `TRIPLINE_CONFIG` named.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => ["tripline.toml", "/etc/tripline/tripline.toml"]
+                .map(PathBuf::from)
+                .into_iter()
+                .find(|path| path.exists())
+                .ok_or(ConfigError::NoFile)?,
+        };
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+        // Read once by itself, because only this reader's messages name the line.
+        toml::from_str::<Self>(&text).map_err(|error| ConfigError::File {
+            path: path.clone(),
+            message: file_message(&text, &error),
+        })?;
+        let environment = config::Environment::with_prefix(ENV_PREFIX)
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true)
+            .list_separator(",")
+            .with_list_parse_key("source.tables");
+        let mut config: Self = config::Config::builder()
+            .add_source(config::File::from_str(&text, config::FileFormat::Toml))
+            .add_source(environment)
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(ConfigError::Environment)?;
+        config.read_secret_files()?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn read_secret_files(&mut self) -> Result<(), ConfigError> {
+        read_secret(&mut self.source.url, self.source.url_file.as_deref())?;
+        if let Some(destination) = &mut self.destination {
+            read_secret(&mut destination.url, destination.url_file.as_deref())?;
+        }
+        if let Some(clickhouse) = &mut self.clickhouse {
+            read_secret(&mut clickhouse.password, clickhouse.password_file.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// Checks what no type can say. Needs no connection.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let invalid = |key, why: &str| Err(ConfigError::Invalid { key, why: why.to_owned() });
+        let name_like = |text: &str| {
+            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+        };
+        if !name_like(&self.pipeline) {
+            return invalid("pipeline", "give the pipeline a name of letters, digits, _ and -");
+        }
+        if !self.kafka.topic_prefix.is_empty() && !name_like(&self.kafka.topic_prefix) {
+            return invalid("kafka.topic_prefix", "use letters, digits, _ and -");
+        }
+        if self.capture.schema.is_empty() || self.capture.schema.starts_with("pg_") {
+            return invalid("capture.schema", "name a schema that does not begin with pg_");
+        }
+        if self.capture.mode == CaptureMode::Row {
+            return invalid("capture.mode", "row is for partitioned tables only; choose reread or statement");
+        }
+        if self.kafka.bootstrap_servers.is_empty() {
+            return invalid("kafka.bootstrap_servers", "name at least one broker, host:port");
+        }
+        if !(1..=10_000).contains(&self.kafka.partitions) {
+            return invalid("kafka.partitions", "between 1 and 10000");
+        }
+        if self.tail.window_rows == 0 || self.tail.window_bytes == 0 {
+            return invalid("tail.window_rows, tail.window_bytes", "at least 1");
+        }
+        if self.tail.busy_interval_ms > self.tail.idle_interval_ms {
+            return invalid("tail.busy_interval_ms", "at most tail.idle_interval_ms");
+        }
+        if self.apply.batch_rows == 0 || self.mirror.batch_rows == 0 {
+            return invalid("apply.batch_rows, mirror.batch_rows", "at least 1");
+        }
+        Ok(())
+    }
+
+    /// Returns the source's URL or says which key is missing.
+    pub fn source_url(&self) -> Result<&str, ConfigError> {
+        let missing =
+            || ConfigError::Invalid { key: "source.url", why: "postgresql://user@host:port/database".into() };
+        self.source.url.as_ref().map(ExposeSecret::expose_secret).ok_or_else(missing)
+    }
+
+    /// Returns the destination's URL, `None` without a `[destination]`.
+    pub fn destination_url(&self) -> Result<Option<&str>, ConfigError> {
+        let Some(destination) = &self.destination else { return Ok(None) };
+        let missing = || ConfigError::Invalid {
+            key: "destination.url",
+            why: "postgresql://user@host:port/database".into(),
+        };
+        destination.url.as_ref().map(|url| Some(url.expose_secret())).ok_or_else(missing)
+    }
+
+    /// Returns the first part of every topic's name.
+    pub fn topic_prefix(&self) -> &str {
+        if self.kafka.topic_prefix.is_empty() { &self.pipeline } else { &self.kafka.topic_prefix }
+    }
+}
+
+fn read_secret(value: &mut Option<SecretString>, file: Option<&Path>) -> Result<(), ConfigError> {
+    let Some(path) = file else { return Ok(()) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    *value = Some(text.trim_end_matches(['\n', '\r']).into());
+    Ok(())
+}
+
+/// Says line and cause without echoing the line, which may hold a password.
+fn file_message(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+    match line {
+        Some(line) => format!("line {line}: {}", error.message()),
+        None => error.message().to_owned(),
+    }
+}

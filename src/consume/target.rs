@@ -1,0 +1,111 @@
+//! What a target promises, and what it is handed.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::event::Change;
+use crate::table::{Table, TableName};
+use crate::wire::Cut;
+
+/// Next Kafka offset by topic and partition. The cuts topic's partition 0 is one of them.
+pub type Positions = BTreeMap<(String, i32), i64>;
+
+/// One partition's step: from the offset at which the target stood to the offset behind the batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// The stored next offset that this batch follows; `None` when the target has none for this partition.
+    pub expected: Option<i64>,
+    /// The next offset behind this batch.
+    pub next: i64,
+}
+
+/// One or more parts of passes, whole and in order.
+#[derive(Debug)]
+pub struct Batch {
+    /// Changes part by part, inside a part by `cdc_id`; of one key always in the order of the source. A truncate
+    /// stands once.
+    pub changes: Vec<Change>,
+    /// The last part that the batch covers.
+    pub cut: Cut,
+    /// Every partition that moved, the cuts topic's among them.
+    pub progress: Vec<Progress>,
+    /// Bytes of the messages.
+    pub bytes: usize,
+}
+
+/// Where changes are applied. One caller, one call at a time.
+///
+/// Applying a batch a second time (after a crash between the target and its positions) leaves the same state.
+pub trait Target: Send {
+    /// Returns the name for messages: `postgres` or `clickhouse`.
+    fn name(&self) -> &'static str;
+
+    /// Connects if need be, makes sure that what the target keeps for itself is there, and returns the stored
+    /// positions of `pipeline`: empty when it has none.
+    fn resume(&mut self) -> impl Future<Output = Result<Positions, TargetError>> + Send;
+
+    /// Makes the target ready for changes of a table at this schema version: called before the first batch with it.
+    fn prepare(&mut self, table: &Arc<Table>) -> impl Future<Output = Result<(), TargetError>> + Send;
+
+    /// Applies a batch. `Ok(())` promises that rows and positions are durable, both or neither.
+    fn apply(&mut self, batch: &Batch) -> impl Future<Output = Result<(), TargetError>> + Send;
+}
+
+/// Why a target did not take a batch.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The target is not there at the moment; the same batch can be tried again after [`Target::resume`].
+    #[error("{target} is not available: {what}")]
+    Unavailable {
+        /// Target's name.
+        target: &'static str,
+        /// What was being done.
+        what: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another applier moved the positions; this one's batch was rolled back.
+    #[error("{target} positions of {topic}[{partition}] were moved by somebody else: expected {expected:?}")]
+    Overtaken {
+        /// Target's name.
+        target: &'static str,
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// What this applier expected.
+        expected: Option<i64>,
+    },
+    /// A change that the target cannot take; the position does not move past it.
+    #[error("{target} cannot take a change of {table} (cdc_id {cdc_id:?}): {why}")]
+    Refused {
+        /// Target's name.
+        target: &'static str,
+        /// Table at the source.
+        table: TableName,
+        /// The log row, where one can be named.
+        cdc_id: Option<u64>,
+        /// What is wrong and the way out; never a row's value.
+        why: String,
+        /// Cause, if there is one that names no values.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The target is set up in a way that cannot work (missing right, wrong version, missing table).
+    #[error("{target}: {why}")]
+    Setup {
+        /// Target's name.
+        target: &'static str,
+        /// What is wrong and the way out.
+        why: String,
+        /// Cause.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}

@@ -1,0 +1,12 @@
+//! tripline: trigger-based change data capture for PostgreSQL.
+
+pub mod config;
+pub mod event;
+pub mod position;
+pub mod table;
+pub mod wire;
+pub mod session;
+pub mod capture;
+pub mod consume;
+pub mod apply;
+pub mod mirror;

@@ -1,0 +1,201 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::Op;
+use crate::table::{Column, Kind, Scalar, Table, TableName};
+
+fn column(name: &str, base: &str) -> Column {
+    Column {
+        name: name.into(),
+        declared: base.into(),
+        base: base.into(),
+        delimiter: ',',
+        not_null: false,
+        enum_labels: None,
+        generated: false,
+    }
+}
+
+fn json(kind: Kind, text: &str) -> String {
+    let mut out = Vec::new();
+    encode_value(kind, text.as_bytes(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn back(kind: Kind, json: &str) -> Option<String> {
+    let mut out = Vec::new();
+    Value::from_json(json).to_postgres(kind, &mut out).unwrap().then(|| String::from_utf8(out).unwrap())
+}
+
+const INT: Kind = Kind::Scalar(Scalar::Int);
+const TEXT: Kind = Kind::Scalar(Scalar::Text);
+
+fn array(element: Scalar) -> Kind {
+    Kind::Array { element, delimiter: b',' }
+}
+
+#[test]
+fn values_take_their_documented_form() {
+    let scalar = Kind::Scalar;
+    for (kind, text, expected) in [
+        (scalar(Scalar::Bool), "t", "true"),
+        (INT, "-42", "-42"),
+        (scalar(Scalar::Float), "1e+20", "1e+20"),
+        (scalar(Scalar::Float), "-0", "-0"),
+        (scalar(Scalar::Float), "NaN", "\"NaN\""),
+        (scalar(Scalar::Float), "-Infinity", "\"-Infinity\""),
+        (TEXT, "a\"b\\c\n\u{1}é", "\"a\\\"b\\\\c\\n\\u0001é\""),
+        (scalar(Scalar::Timestamp), "2026-11-21 09:00:00", "\"2026-11-21T09:00:00.000000Z\""),
+        (scalar(Scalar::Timestamp), "2026-11-21 09:00:00.25", "\"2026-11-21T09:00:00.250000Z\""),
+        (scalar(Scalar::TimestampTz), "2026-11-21 09:00:00.123456+00", "\"2026-11-21T09:00:00.123456Z\""),
+        (scalar(Scalar::Timestamp), "infinity", "\"infinity\""),
+        (scalar(Scalar::Timestamp), "0044-03-15 12:00:00 BC", "\"0044-03-15 12:00:00 BC\""),
+        (
+            scalar(Scalar::TimestampTz),
+            "294276-12-31 23:59:59.999999+00",
+            "\"294276-12-31 23:59:59.999999+00\"",
+        ),
+        (scalar(Scalar::Bytea), "\\x00ff10", "\"AP8Q\""),
+        (array(Scalar::Int), "{1,NULL,{2,3}}", "[1,null,[2,3]]"),
+        (array(Scalar::Text), "{}", "[]"),
+        (array(Scalar::Text), r#"{"a b","q\"\\",NULL,"NULL"}"#, r#"["a b","q\"\\",null,"NULL"]"#),
+        (array(Scalar::Int), "[0:1]={7,8}", "\"[0:1]={7,8}\""),
+    ] {
+        assert_eq!(json(kind, text), expected, "{text}");
+    }
+}
+
+#[test]
+fn values_of_another_form_are_refused() {
+    for (kind, text) in [
+        (Kind::Scalar(Scalar::Bool), "yes"),
+        (Kind::Scalar(Scalar::Bytea), "abc"),
+        (array(Scalar::Int), "{1,2"),
+        (array(Scalar::Int), "1,2}"),
+        (array(Scalar::Text), "{\"open"),
+    ] {
+        assert!(encode_value(kind, text.as_bytes(), &mut Vec::new()).is_err(), "{text}");
+    }
+    assert!(Value::from_json("[1]").to_postgres(INT, &mut Vec::new()).is_err());
+    assert!(Value::from_json("7").to_postgres(TEXT, &mut Vec::new()).is_err());
+}
+
+#[test]
+fn null_and_the_empty_string_stay_apart() {
+    let line = b"\\N\t\t\\\\N\ta\\tb\n";
+    let texts: Vec<_> = Fields::new(line).map(|f| f.text().map(|t| t.into_owned())).collect();
+    assert_eq!(texts, [None, Some(b"".to_vec()), Some(b"\\N".to_vec()), Some(b"a\tb".to_vec())]);
+}
+
+fn orders() -> Table {
+    Table {
+        name: TableName::new("public", "orders"),
+        version: 1,
+        columns: vec![column("note", "text"), column("id", "int8"), column("tags", "text[]")],
+        key: vec!["id".into()],
+    }
+}
+
+fn message(op: Op, line: &[u8]) -> (String, Vec<u8>) {
+    let encoder = TableEncoder::new(&orders(), "shop", "db");
+    let fields: Vec<_> = Fields::new(line).collect();
+    let origin = Origin { cdc_id: 9, txid: 8, pass: 3, at_micros: 1_500_000, now_millis: 2 };
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    encoder.key(op, &fields, &mut key).unwrap();
+    encoder.value(op, &fields, origin, &mut value).unwrap();
+    (String::from_utf8(key).unwrap(), value)
+}
+
+#[test]
+fn envelopes_are_debezium_shaped_and_read_back() {
+    let (key, value) = message(Op::Update, b"hi\t7\t{x}");
+    assert_eq!(key, r#"{"id":7}"#);
+    let parsed: serde_json::Value = serde_json::from_slice(&value).unwrap();
+    assert_eq!(
+        parsed,
+        serde_json::json!({
+            "before": null, "after": {"note": "hi", "id": 7, "tags": ["x"]},
+            "source": {"version": env!("CARGO_PKG_VERSION"), "connector": "tripline", "name": "shop",
+                "snapshot": "false", "db": "db", "schema": "public", "table": "orders",
+                "ts_ms": 1500, "sequence": "[\"3\",\"9\"]", "txId": 8, "cdc_id": 9},
+            "op": "u", "ts_ms": 2
+        })
+    );
+    let (op, range) = split_envelope(&value).unwrap();
+    assert_eq!(op, Op::Update);
+    let row = Row::parse(&value[range]).unwrap();
+    assert_eq!(row.get("id", 1).unwrap().json(), "7");
+    assert_eq!(row.get("note", 2).unwrap().as_str().unwrap().unwrap(), "hi");
+}
+
+#[test]
+fn deletes_carry_the_key_and_truncates_nothing() {
+    let (key, value) = message(Op::Delete, b"hi\t7\t\\N");
+    assert_eq!(key, r#"{"id":7}"#);
+    let (op, range) = split_envelope(&value).unwrap();
+    assert_eq!((op, &value[range]), (Op::Delete, &br#"{"id":7}"#[..]));
+    let (key, value) = message(Op::Truncate, b"\\N\t\\N\t\\N");
+    assert_eq!((key.as_str(), split_envelope(&value).unwrap()), ("{}", (Op::Truncate, 0..0)));
+}
+
+#[test]
+fn foreign_envelopes_are_refused() {
+    for value in ["", "{}", "[]", r#"{"op":"c","after":null}"#, r#"{"op":"z","after":{}}"#, "null"] {
+        assert!(split_envelope(value.as_bytes()).is_err(), "{value}");
+    }
+}
+
+/// PostgreSQL's COPY escapes, for making lines.
+fn copy_escape(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for byte in text.bytes() {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// PostgreSQL's text of a text array.
+fn array_text(items: &[Option<String>]) -> String {
+    let items: Vec<String> = items
+        .iter()
+        .map(|item| match item {
+            None => "NULL".to_owned(),
+            Some(text) => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+        })
+        .collect();
+    format!("{{{}}}", items.join(","))
+}
+
+proptest! {
+    #[test]
+    fn any_text_survives_the_way(text in any::<String>()) {
+        let line = copy_escape(&text);
+        let field = Fields::new(&line).next().unwrap();
+        let plain = field.text().unwrap();
+        prop_assert_eq!(&*plain, text.as_bytes());
+        let encoded = json(TEXT, &text);
+        prop_assert_eq!(serde_json::from_str::<String>(&encoded).unwrap(), text.clone());
+        prop_assert_eq!(back(TEXT, &encoded), Some(text));
+    }
+
+    #[test]
+    fn any_bytes_survive_the_way(bytes in any::<Vec<u8>>()) {
+        let text = format!("\\x{}", data_encoding::HEXLOWER.encode(&bytes));
+        let kind = Kind::Scalar(Scalar::Bytea);
+        prop_assert_eq!(back(kind, &json(kind, &text)), Some(text));
+    }
+
+    #[test]
+    fn any_text_array_survives_the_way(items in prop::collection::vec(prop::option::of(any::<String>()), 0..6)) {
+        let text = array_text(&items);
+        let encoded = json(array(Scalar::Text), &text);
+        prop_assert_eq!(serde_json::from_str::<Vec<Option<String>>>(&encoded).unwrap(), items);
+        prop_assert_eq!(back(array(Scalar::Text), &encoded), Some(text));
+    }
+}
