@@ -7,6 +7,8 @@ pub mod table;
 pub mod wire;
 pub mod session;
 pub mod capture;
+pub mod tail;
+pub mod publish;
 pub mod consume;
 pub mod apply;
 pub mod mirror;

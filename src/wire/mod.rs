@@ -7,12 +7,14 @@ mod encode;
 mod decode;
 mod envelope;
 mod cut;
+mod topics;
 
 pub use copy::{Field, Fields};
 pub use cut::{Cut, HEADERS, Range, SCHEMA_HEADER};
 pub use decode::{Row, Value};
 pub use encode::{encode_string, encode_value};
 pub use envelope::{Origin, TableEncoder, split_envelope};
+pub use topics::{cuts_topic, data_topic, schemas_topic};
 
 /// A value or message that does not have the form it should have. Never prints the value itself.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,248 @@
+//! The consumer: one queue per partition, drawn from exactly as far as a cut says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rdkafka::consumer::stream_consumer::StreamPartitionQueue;
+use rdkafka::consumer::{CommitMode, Consumer, DefaultConsumerContext, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::{ConsumeError, Positions, Progress};
+use crate::config;
+use crate::publish::client_config;
+use crate::wire::{HEADERS, SCHEMA_HEADER};
+
+/// Longest wait for an answer of the cluster.
+const ASK: Duration = Duration::from_secs(20);
+/// Memory for messages that were fetched ahead, over all partitions.
+const AHEAD_KBYTES: usize = 16 * 1024;
+
+type Queue = StreamPartitionQueue<DefaultConsumerContext>;
+
+/// One message, copied out of librdkafka.
+#[derive(Clone)]
+pub(super) struct Record {
+    pub(super) offset: i64,
+    pub(super) key: Box<[u8]>,
+    /// `None` for a tombstone.
+    pub(super) value: Option<Box<[u8]>>,
+    /// cdc-id, epoch, pass, part, schema-version; `None` when one is missing.
+    pub(super) numbers: Option<[u64; 5]>,
+}
+
+/// A consumer of the pipeline's topics from given positions.
+pub(super) struct Reader {
+    consumer: Arc<StreamConsumer>,
+    queues: BTreeMap<(String, i32), Queue>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("partitions", &self.queues.len()).finish_non_exhaustive()
+    }
+}
+
+pub(super) fn failed(what: &'static str) -> impl Fn(KafkaError) -> ConsumeError {
+    move |source| ConsumeError::Kafka { what, source }
+}
+
+/// Consumers read committed messages only and never reset by themselves.
+fn consumer_config(kafka: &config::Kafka, group: &str) -> rdkafka::ClientConfig {
+    let mut client = client_config(kafka);
+    client.set("group.id", group);
+    for (name, value) in [
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("auto.offset.reset", "error"),
+        ("isolation.level", "read_committed"),
+        ("fetch.wait.max.ms", "500"),
+        ("fetch.queue.backoff.ms", "5"),
+        ("fetch.max.bytes", "8388608"),
+        ("max.partition.fetch.bytes", "1048576"),
+    ] {
+        if !kafka.options.contains_key(name) {
+            client.set(name, value);
+        }
+    }
+    client
+}
+
+impl Reader {
+    /// Reads every partition of `topics` from its position, or from offset 0 where it has none.
+    pub(super) fn open(
+        kafka: &config::Kafka,
+        group: &str,
+        topics: &[String],
+        positions: &Positions,
+    ) -> Result<Self, ConsumeError> {
+        let mut client = consumer_config(kafka, group);
+        let probe: StreamConsumer = client.create().map_err(failed("creating the consumer"))?;
+        let mut partitions = Vec::new();
+        for topic in topics {
+            partitions.extend(partitions_of(&probe, topic)?);
+        }
+        drop(probe);
+        let share = (AHEAD_KBYTES / partitions.len().max(1)).clamp(64, 4096);
+        client.set("queued.max.messages.kbytes", share.to_string());
+        let consumer: Arc<StreamConsumer> =
+            Arc::new(client.create().map_err(failed("creating the consumer"))?);
+        let mut assignment = TopicPartitionList::new();
+        for (topic, partition) in &partitions {
+            let next = positions.get(&(topic.clone(), *partition)).copied().unwrap_or(0);
+            assignment
+                .add_partition_offset(topic, *partition, Offset::Offset(next))
+                .map_err(failed("assigning partitions"))?;
+        }
+        consumer.assign(&assignment).map_err(failed("assigning partitions"))?;
+        let mut queues = BTreeMap::new();
+        for (topic, partition) in partitions {
+            let queue = consumer
+                .split_partition_queue(&topic, partition)
+                .ok_or_else(|| ConsumeError::NoTopic { topic: topic.clone() })?;
+            queues.insert((topic, partition), queue);
+        }
+        Ok(Self { consumer, queues })
+    }
+
+    /// Tells whether this reader has the partition.
+    pub(super) fn has(&self, topic: &str, partition: i32) -> bool {
+        self.queues.contains_key(&(topic.to_owned(), partition))
+    }
+
+    /// Returns the next message of a partition. Cancel-safe.
+    ///
+    /// Errors of the whole client (broker gone, login refused) come over the main queue, which is watched too.
+    pub(super) async fn next(&self, topic: &str, partition: i32) -> Result<Record, ConsumeError> {
+        let queue = self.queue(topic, partition)?;
+        tokio::select! {
+            biased;
+            message = queue.recv() => record(topic, partition, message),
+            event = self.consumer.recv() => match event {
+                Err(source) => Err(failed("reading")(source)),
+                Ok(message) => Err(ConsumeError::Foreign {
+                    topic: message.topic().to_owned(),
+                    partition: message.partition(),
+                    offset: message.offset(),
+                }),
+            },
+        }
+    }
+
+    /// Hands every message of a partition that is at hand to `each`, until it returns false.
+    pub(super) async fn drain(
+        &self,
+        topic: &str,
+        partition: i32,
+        mut each: impl FnMut(Record) -> bool,
+    ) -> Result<(), ConsumeError> {
+        let mut stream = self.queue(topic, partition)?.stream();
+        while let Some(Some(message)) = futures_util::FutureExt::now_or_never(stream.next()) {
+            if !each(record(topic, partition, message)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the next offset of a partition: it passes over control records and removed messages.
+    pub(super) fn position(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.consumer.position().ok()?.find_partition(topic, partition)?.offset().to_raw()
+    }
+
+    fn queue(&self, topic: &str, partition: i32) -> Result<&Queue, ConsumeError> {
+        let missing = || ConsumeError::NoTopic { topic: topic.to_owned() };
+        self.queues.get(&(topic.to_owned(), partition)).ok_or_else(missing)
+    }
+}
+
+fn partitions_of(consumer: &StreamConsumer, topic: &str) -> Result<Vec<(String, i32)>, ConsumeError> {
+    let metadata = consumer.fetch_metadata(Some(topic), ASK).map_err(failed("asking for the topics"))?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+    let partitions: Vec<_> = found
+        .map(|found| found.partitions().iter().map(|p| (topic.to_owned(), p.id())).collect())
+        .unwrap_or_default();
+    if partitions.is_empty() {
+        Err(ConsumeError::NoTopic { topic: topic.to_owned() })
+    } else {
+        Ok(partitions)
+    }
+}
+
+fn record(
+    topic: &str,
+    partition: i32,
+    message: Result<BorrowedMessage<'_>, KafkaError>,
+) -> Result<Record, ConsumeError> {
+    let message = message.map_err(|source| match &source {
+        KafkaError::MessageConsumption(
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
+        ) => ConsumeError::Gone { topic: topic.to_owned(), partition },
+        _ => failed("reading")(source),
+    })?;
+    let mut numbers = [0; 5];
+    let known = message.headers().is_some_and(|headers| {
+        let names = HEADERS.into_iter().chain([SCHEMA_HEADER]);
+        names.zip(&mut numbers).enumerate().all(|(i, (name, number))| {
+            let found = headers.try_get(i).filter(|header| header.key == name);
+            let parsed = found.and_then(|header| std::str::from_utf8(header.value?).ok()?.parse().ok());
+            parsed.map(|parsed| *number = parsed).is_some()
+        })
+    });
+    Ok(Record {
+        offset: message.offset(),
+        key: message.key().unwrap_or_default().into(),
+        value: message.payload().map(Into::into),
+        numbers: known.then_some(numbers),
+    })
+}
+
+/// Positions kept as the offsets of a consumer group: the mirror's, and what people see of the applier.
+pub struct GroupOffsets {
+    consumer: StreamConsumer,
+    topics: Vec<String>,
+}
+
+impl std::fmt::Debug for GroupOffsets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupOffsets").field("topics", &self.topics).finish_non_exhaustive()
+    }
+}
+
+impl GroupOffsets {
+    /// Opens the offsets of `group` over `topics`.
+    pub fn open(kafka: &config::Kafka, group: &str, topics: Vec<String>) -> Result<Self, ConsumeError> {
+        let consumer = consumer_config(kafka, group).create().map_err(failed("creating the consumer"))?;
+        Ok(Self { consumer, topics })
+    }
+
+    /// Returns the committed offsets. Blocking.
+    pub fn load(&self) -> Result<Positions, ConsumeError> {
+        let mut asked = TopicPartitionList::new();
+        for topic in &self.topics {
+            for (topic, partition) in partitions_of(&self.consumer, topic)? {
+                asked.add_partition(&topic, partition);
+            }
+        }
+        let committed =
+            self.consumer.committed_offsets(asked, ASK).map_err(failed("reading the group's offsets"))?;
+        let positions = committed.elements().into_iter().filter_map(|element| match element.offset() {
+            Offset::Offset(next) => Some(((element.topic().to_owned(), element.partition()), next)),
+            _ => None,
+        });
+        Ok(positions.collect())
+    }
+
+    /// Commits the offsets behind a batch. Blocking.
+    pub fn save(&self, progress: &[Progress]) -> Result<(), ConsumeError> {
+        let mut list = TopicPartitionList::new();
+        for step in progress {
+            list.add_partition_offset(&step.topic, step.partition, Offset::Offset(step.next))
+                .map_err(failed("committing the group's offsets"))?;
+        }
+        self.consumer.commit(&list, CommitMode::Sync).map_err(failed("committing the group's offsets"))
+    }
+}

@@ -1,0 +1,259 @@
+//! The producer: librdkafka behind a handful of blocking calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+
+use super::PublishError;
+use super::acks::{Acks, Moved, NotConfirmed};
+use crate::config;
+use crate::wire::{HEADERS, SCHEMA_HEADER};
+
+/// Longest wait for an answer to a question to the cluster.
+const ASK: Duration = Duration::from_secs(20);
+/// Wait while the producer's queue is full.
+const QUEUE_FULL: Duration = Duration::from_millis(2);
+
+/// Client settings that producers and consumers share; the config's own options come last.
+pub(crate) fn client_config(kafka: &config::Kafka) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &kafka.bootstrap_servers);
+    client.set("client.id", "tripline");
+    client.set("reconnect.backoff.max.ms", "2000");
+    for (name, value) in &kafka.options {
+        client.set(name, value);
+    }
+    client
+}
+
+/// Turns delivery reports into [`Acks`].
+struct Context(Arc<Acks>);
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "producer");
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, slot: usize) {
+        match result {
+            Ok(message) => self.0.delivered(slot, message.partition(), message.offset()),
+            Err((error, _)) => self.0.failed(error.to_string()),
+        }
+    }
+}
+
+/// One message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record<'a> {
+    pub(super) topic: &'a str,
+    pub(super) slot: usize,
+    /// `None`: by the key's murmur2, as Java clients do.
+    pub(super) partition: Option<i32>,
+    pub(super) key: &'a [u8],
+    /// `None`: a tombstone.
+    pub(super) value: Option<&'a [u8]>,
+    /// Headers of data messages: cdc-id, epoch, pass, part, schema-version.
+    pub(super) numbers: Option<[u64; 5]>,
+}
+
+/// Why a message was not even queued.
+#[derive(Debug)]
+pub(super) enum SendError {
+    TooLarge,
+    Kafka(KafkaError),
+    Delivery(String),
+}
+
+impl SendError {
+    /// For records that stand for no single row.
+    pub(super) fn into_publish(self, pass: u64) -> PublishError {
+        match self {
+            Self::TooLarge => PublishError::Delivery { pass, why: "message too large".into() },
+            Self::Kafka(source) => PublishError::Kafka { what: "sending", source },
+            Self::Delivery(why) => PublishError::Delivery { pass, why },
+        }
+    }
+}
+
+/// A producer, transactional or idempotent.
+pub(super) struct Producer {
+    pipeline: String,
+    producer: ThreadedProducer<Context>,
+    acks: Arc<Acks>,
+    transactional: bool,
+}
+
+impl std::fmt::Debug for Producer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Producer").field("transactional", &self.transactional).finish_non_exhaustive()
+    }
+}
+
+impl Producer {
+    /// Opens a transactional producer: fences the former owner of the id and ends what it left open.
+    pub(super) fn transactional(
+        kafka: &config::Kafka,
+        pipeline: &str,
+        turn: usize,
+    ) -> Result<Self, PublishError> {
+        let mut client = producer_config(kafka);
+        client.set("transactional.id", format!("{pipeline}-{turn}"));
+        client.set("transaction.timeout.ms", "60000");
+        let producer = Self::create(&client, pipeline, true)?;
+        producer
+            .producer
+            .init_transactions(Duration::from_secs(30))
+            .map_err(|source| producer.error("opening the transactional producer", source))?;
+        Ok(producer)
+    }
+
+    pub(super) fn idempotent(kafka: &config::Kafka, pipeline: &str) -> Result<Self, PublishError> {
+        Self::create(&producer_config(kafka), pipeline, false)
+    }
+
+    fn create(client: &ClientConfig, pipeline: &str, transactional: bool) -> Result<Self, PublishError> {
+        let acks = Arc::new(Acks::default());
+        let producer = client
+            .create_with_context(Context(Arc::clone(&acks)))
+            .map_err(|source| PublishError::Kafka { what: "creating the producer", source })?;
+        Ok(Self { pipeline: pipeline.to_owned(), producer, acks, transactional })
+    }
+
+    /// Returns the number of a topic's partitions.
+    pub(super) fn partitions(&self, topic: &str) -> Result<i32, PublishError> {
+        let metadata = self
+            .producer
+            .client()
+            .fetch_metadata(Some(topic), ASK)
+            .map_err(|source| PublishError::Kafka { what: "asking for the topics", source })?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+        let count = found.map_or(0, |found| found.partitions().len());
+        if count == 0 {
+            return Err(PublishError::NoTopic { topic: topic.to_owned() });
+        }
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+
+    /// Begins a part: forgets the acknowledgements of the last one.
+    pub(super) fn begin(&self) -> Result<(), PublishError> {
+        self.acks.begin();
+        if self.transactional {
+            self.producer
+                .begin_transaction()
+                .map_err(|source| self.error("beginning a transaction", source))?;
+        }
+        Ok(())
+    }
+
+    /// Queues a message; waits while the queue is full.
+    pub(super) fn send(&self, record: Record<'_>) -> Result<(), SendError> {
+        let mut base: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(record.topic, record.slot).key(record.key);
+        base.partition = record.partition;
+        base.payload = record.value;
+        if let Some(numbers) = record.numbers {
+            base = base.headers(headers(numbers));
+        }
+        loop {
+            match self.producer.send(base) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    if let Some(why) = self.acks.failure() {
+                        return Err(SendError::Delivery(why));
+                    }
+                    std::thread::sleep(QUEUE_FULL);
+                    base = back;
+                }
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
+                    return Err(SendError::TooLarge);
+                }
+                Err((error, _)) => return Err(SendError::Kafka(error)),
+            }
+        }
+    }
+
+    /// Waits until `sent` messages of this part are acknowledged.
+    pub(super) fn confirm(&self, sent: usize, pass: u64, timeout: Duration) -> Result<(), PublishError> {
+        self.acks.wait(sent, timeout).map_err(|not| match not {
+            NotConfirmed::Failed(_) if self.is_fenced() => self.fenced(),
+            NotConfirmed::Failed(why) => PublishError::Delivery { pass, why },
+            NotConfirmed::TimedOut => PublishError::TimedOut { pass, seconds: timeout.as_secs() },
+        })
+    }
+
+    /// Returns what the acknowledged messages of this part occupy.
+    pub(super) fn moved(&self) -> Vec<Moved> {
+        self.acks.moved()
+    }
+
+    /// Commits. A time-out is asked again: the broker may have committed, so nothing is ever aborted here.
+    pub(super) fn commit(&self) -> Result<(), PublishError> {
+        while self.transactional {
+            match self.producer.commit_transaction(ASK) {
+                Ok(()) => break,
+                Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+                    tracing::warn!(error = %error.string(), "the commit is not confirmed yet; asking again");
+                }
+                Err(source) => return Err(self.error("committing", source)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells a fenced producer from every other failure.
+    fn error(&self, what: &'static str, source: KafkaError) -> PublishError {
+        let fenced = matches!(&source, KafkaError::Transaction(error) if fences(error.code()));
+        if fenced || self.is_fenced() { self.fenced() } else { PublishError::Kafka { what, source } }
+    }
+
+    fn is_fenced(&self) -> bool {
+        self.producer.client().fatal_error().is_some_and(|(code, _)| fences(code))
+    }
+
+    fn fenced(&self) -> PublishError {
+        PublishError::Fenced { pipeline: self.pipeline.clone() }
+    }
+}
+
+fn fences(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch
+    )
+}
+
+fn producer_config(kafka: &config::Kafka) -> ClientConfig {
+    let mut client = client_config(kafka);
+    for (name, value) in [
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        ("compression.type", "lz4"),
+        ("linger.ms", "0"),
+        ("partitioner", "murmur2_random"),
+        ("queue.buffering.max.kbytes", "16384"),
+        ("queue.buffering.max.messages", "100000"),
+        ("delivery.timeout.ms", "60000"),
+    ] {
+        if !kafka.options.contains_key(name) {
+            client.set(name, value);
+        }
+    }
+    client
+}
+
+fn headers(numbers: [u64; 5]) -> OwnedHeaders {
+    let names = HEADERS.into_iter().chain([SCHEMA_HEADER]);
+    names.zip(numbers).fold(OwnedHeaders::new_with_capacity(5), |headers, (key, number)| {
+        let mut digits = itoa::Buffer::new();
+        headers.insert(Header { key, value: Some(digits.format(number)) })
+    })
+}

@@ -1,0 +1,338 @@
+//! Publishing: windows of the tail become messages, and a cut says which of them count.
+//!
+//! One part is one Kafka transaction (`exactly_once`), or one acknowledged round of the idempotent producer
+//! (`at_least_once`). Either way the position moves only over what the broker confirmed.
+
+mod acks;
+mod kafka;
+mod topics;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::config::{Config, Delivery};
+use crate::event::Op;
+use crate::position::Position;
+use crate::table::{Table, TableName};
+use crate::tail::{Anchor, Identity, LogTable, Window};
+use crate::wire::{Cut, Range, cuts_topic, data_topic, schemas_topic};
+
+pub(crate) use kafka::client_config;
+use kafka::{Producer, Record};
+
+pub use topics::{Recorded, create_topics, delete_topics, read_last_cut};
+
+/// Rows of the last part that the position remembers, for recognising the source after a restart.
+const ANCHORS: usize = 8;
+
+/// Why a part could not be published. The position did not move.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// librdkafka or the broker refused.
+    #[error("Kafka: {what} failed")]
+    Kafka {
+        /// What was being done.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+    /// A message was given up by the producer.
+    #[error("Kafka did not take a message of pass {pass}: {why}")]
+    Delivery {
+        /// The pass.
+        pass: u64,
+        /// librdkafka's words.
+        why: String,
+    },
+    /// The broker did not confirm in time.
+    #[error("Kafka did not confirm pass {pass} within {seconds} s")]
+    TimedOut {
+        /// The pass.
+        pass: u64,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// A message is larger than the broker or the producer allows.
+    #[error(
+        "the message for {table} with cdc_id {cdc_id} ({bytes} bytes) is larger than Kafka takes: raise \
+         message.max.bytes on the topic {topic} and in [kafka.options]"
+    )]
+    TooLarge {
+        /// Table.
+        table: TableName,
+        /// Log row.
+        cdc_id: u64,
+        /// Size of key and value.
+        bytes: usize,
+        /// Topic.
+        topic: String,
+    },
+    /// Another publisher of the same pipeline took over.
+    #[error("another publisher of pipeline {pipeline} has taken over (this one is fenced)")]
+    Fenced {
+        /// The pipeline.
+        pipeline: String,
+    },
+    /// A topic is missing.
+    #[error("topic {topic} does not exist: run `tripline init`")]
+    NoTopic {
+        /// The topic.
+        topic: String,
+    },
+    /// The cuts topic and the offset file contradict each other.
+    #[error("{found}; decide with `tripline offset recover` or `tripline offset reset`")]
+    Contradiction {
+        /// What was found.
+        found: String,
+    },
+    /// A record on one of our topics is not ours.
+    #[error("{topic}[{partition}] holds a record at offset {offset} that tripline did not write")]
+    Foreign {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Kafka offset.
+        offset: i64,
+    },
+}
+
+/// What was confirmed: the position behind a part.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Where the pipeline stands.
+    pub position: Position,
+    /// Kafka offset of the cuts record.
+    pub cuts_offset: i64,
+    /// The last rows that were published.
+    pub anchors: Vec<Anchor>,
+    /// Log rows in the part.
+    pub rows: usize,
+}
+
+/// The publisher of one pipeline. Blocking: runs on a thread of its own.
+#[derive(Debug)]
+pub struct Publisher {
+    pipeline: String,
+    prefix: String,
+    epoch: u64,
+    tombstones: bool,
+    identity: Identity,
+    /// With `exactly_once` two transactional producers in turn: the next transaction need not wait until the
+    /// coordinator has completed the last one.
+    producers: Vec<Producer>,
+    turn: usize,
+    /// Topics by slot; the slot travels with each message to its delivery report.
+    topics: Vec<String>,
+    partitions: Vec<i32>,
+    /// Schema versions that are on the schemas topic.
+    announced: BTreeMap<TableName, u32>,
+}
+
+const CUTS: usize = 0;
+const SCHEMAS: usize = 1;
+/// Longest wait for the broker's confirmation of one part.
+const CONFIRM: Duration = Duration::from_secs(120);
+
+impl Publisher {
+    /// Opens the producers and fences every former publisher of this pipeline: from here on nothing that one of them
+    /// still had in flight can be committed.
+    pub fn open(config: &Config, identity: Identity) -> Result<Self, PublishError> {
+        let producers = match config.kafka.delivery {
+            Delivery::ExactlyOnce => (0..2)
+                .map(|i| Producer::transactional(&config.kafka, &config.pipeline, i))
+                .collect::<Result<_, _>>()?,
+            Delivery::AtLeastOnce => vec![Producer::idempotent(&config.kafka, &config.pipeline)?],
+        };
+        let prefix = config.topic_prefix();
+        let mut publisher = Self {
+            pipeline: config.pipeline.clone(),
+            prefix: prefix.to_owned(),
+            epoch: 0,
+            tombstones: config.kafka.tombstones,
+            identity,
+            producers,
+            turn: 0,
+            topics: Vec::new(),
+            partitions: Vec::new(),
+            announced: BTreeMap::new(),
+        };
+        publisher.slot(cuts_topic(prefix))?;
+        publisher.slot(schemas_topic(prefix))?;
+        Ok(publisher)
+    }
+
+    /// Sets the number of this start; every message and cut carries it.
+    pub fn set_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
+    }
+
+    /// Publishes one part and returns once the broker has confirmed all of it.
+    pub fn publish(&mut self, window: &Window) -> Result<Published, PublishError> {
+        self.announce(&window.tables)?;
+        let slots = self.slots(&window.tables)?;
+        let turn = self.turn;
+        self.turn = (turn + 1) % self.producers.len();
+        self.producers[turn].begin()?;
+        let mut sent = 0;
+        for message in &window.messages {
+            let slot = slots[message.table];
+            let record = Record {
+                topic: &self.topics[slot],
+                slot,
+                partition: None,
+                key: &window.bytes[message.key.clone()],
+                value: Some(&window.bytes[message.value.clone()]),
+                numbers: Some([
+                    message.cdc_id,
+                    self.epoch,
+                    window.pass,
+                    u64::from(window.part),
+                    u64::from(window.tables[message.table].table.version),
+                ]),
+            };
+            sent += self.send(turn, message.op, record).map_err(|error| match error {
+                kafka::SendError::TooLarge => PublishError::TooLarge {
+                    table: window.tables[message.table].table.name.clone(),
+                    cdc_id: message.cdc_id,
+                    bytes: message.key.len() + message.value.len(),
+                    topic: self.topics[slot].clone(),
+                },
+                kafka::SendError::Kafka(source) => PublishError::Kafka { what: "sending", source },
+                kafka::SendError::Delivery(why) => PublishError::Delivery { pass: window.pass, why },
+            })?;
+        }
+        self.producers[turn].confirm(sent, window.pass, CONFIRM)?;
+        let cut = self.cut(turn, window);
+        let cuts_offset = self.write_cut(turn, &cut, sent)?;
+        self.producers[turn].commit()?;
+        Ok(Published {
+            position: window.position.clone(),
+            cuts_offset,
+            anchors: anchors(window),
+            rows: window.messages.len(),
+        })
+    }
+
+    /// Sends one change: a delete with its tombstone, a truncate to every partition. Returns the number of messages.
+    fn send(&self, turn: usize, op: Op, record: Record<'_>) -> Result<usize, kafka::SendError> {
+        let producer = &self.producers[turn];
+        match op {
+            Op::Truncate => {
+                let partitions = self.partitions[record.slot];
+                for partition in 0..partitions {
+                    producer.send(Record { partition: Some(partition), ..record })?;
+                }
+                Ok(usize::try_from(partitions).unwrap_or(0))
+            }
+            Op::Delete if self.tombstones => {
+                producer.send(record)?;
+                producer.send(Record { value: None, ..record })?;
+                Ok(2)
+            }
+            _ => producer.send(record).map(|()| 1),
+        }
+    }
+
+    fn cut(&self, turn: usize, window: &Window) -> Cut {
+        let ranges = self.producers[turn].moved().into_iter().map(|moved| Range {
+            topic: self.topics[moved.slot].clone(),
+            partition: moved.partition,
+            first: moved.first,
+            next: moved.next,
+        });
+        Cut {
+            format: 1,
+            pipeline: self.pipeline.clone(),
+            epoch: self.epoch,
+            pass: window.pass,
+            part: window.part,
+            done: window.done,
+            rows: window.messages.len() as u64,
+            source_micros: window.source_micros,
+            position: window.position.clone(),
+            system: self.identity.system,
+            timeline: self.identity.timeline,
+            ranges: ranges.collect(),
+        }
+    }
+
+    /// Writes the cut behind its messages; returns its Kafka offset.
+    fn write_cut(&self, turn: usize, cut: &Cut, sent: usize) -> Result<i64, PublishError> {
+        let value = serde_json::to_vec(cut).unwrap_or_default();
+        let producer = &self.producers[turn];
+        let record = Record {
+            topic: &self.topics[CUTS],
+            slot: CUTS,
+            partition: Some(0),
+            key: self.pipeline.as_bytes(),
+            value: Some(&value),
+            numbers: None,
+        };
+        producer.send(record).map_err(|error| error.into_publish(cut.pass))?;
+        producer.confirm(sent + 1, cut.pass, CONFIRM)?;
+        let cuts = producer.moved().into_iter().find(|moved| moved.slot == CUTS);
+        Ok(cuts.map_or(0, |moved| moved.next - 1))
+    }
+
+    /// Puts the schema of every table that is new or has changed onto the schemas topic, before any row of it.
+    fn announce(&mut self, tables: &[LogTable]) -> Result<(), PublishError> {
+        let fresh: Vec<&Table> = tables
+            .iter()
+            .map(|table| &table.table)
+            .filter(|table| self.announced.get(&table.name) != Some(&table.version))
+            .collect();
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        let producer = &self.producers[self.turn];
+        producer.begin()?;
+        for table in &fresh {
+            let name = &table.name;
+            let key =
+                serde_json::json!({"schema": name.schema, "table": name.name, "version": table.version});
+            let key = key.to_string();
+            let value = serde_json::to_vec(table).unwrap_or_default();
+            let record = Record {
+                topic: &self.topics[SCHEMAS],
+                slot: SCHEMAS,
+                partition: Some(0),
+                key: key.as_bytes(),
+                value: Some(&value),
+                numbers: None,
+            };
+            producer.send(record).map_err(|error| error.into_publish(0))?;
+        }
+        producer.confirm(fresh.len(), 0, CONFIRM)?;
+        producer.commit()?;
+        let fresh: Vec<_> = fresh.iter().map(|table| (table.name.clone(), table.version)).collect();
+        self.announced.extend(fresh);
+        self.turn = (self.turn + 1) % self.producers.len();
+        Ok(())
+    }
+
+    /// Returns the slot of each table's topic.
+    fn slots(&mut self, tables: &[LogTable]) -> Result<Vec<usize>, PublishError> {
+        tables.iter().map(|table| self.slot(data_topic(&self.prefix, &table.table.name))).collect()
+    }
+
+    fn slot(&mut self, topic: String) -> Result<usize, PublishError> {
+        if let Some(slot) = self.topics.iter().position(|known| *known == topic) {
+            return Ok(slot);
+        }
+        self.partitions.push(self.producers[0].partitions(&topic)?);
+        self.topics.push(topic);
+        Ok(self.topics.len() - 1)
+    }
+}
+
+fn anchors(window: &Window) -> Vec<Anchor> {
+    let last = window.messages.len().saturating_sub(ANCHORS);
+    let anchor = |message: &crate::tail::Message| Anchor {
+        log_table: window.tables[message.table].log_table.clone(),
+        cdc_id: message.cdc_id,
+        txid: message.txid,
+    };
+    window.messages[last..].iter().map(anchor).collect()
+}

@@ -1,0 +1,375 @@
+//! The tail: reads the log tables pass by pass (docs/tail.md has the algorithm and its proof).
+//!
+//! A pass is everything visible in snapshot T that was not visible in snapshot B, in `cdc_id` order; then B := T.
+//! [`Tail::poll`] is one step: it reads one window of a pass, or finds that there is nothing to read.
+
+mod identity;
+mod postgres;
+mod sql;
+mod window;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::capture::{self, CaptureError, Captured};
+use crate::config::Config;
+use crate::position::{Inside, Mark, Marks, Position, Snapshot};
+use crate::session::SessionError;
+use crate::table::{Table, TableName};
+use crate::wire::{TableEncoder, WireError};
+
+pub use identity::{Anchor, Identity};
+pub use window::{Message, Window};
+
+use postgres::{Opened, Session};
+use window::WindowBuilder;
+
+/// Transactions of the application between two marks while changes arrive.
+const MARK_EVERY_XIDS: u64 = 100;
+/// Time between two marks at most, when there is something to mark.
+const MARK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A log table as the tail reads it.
+#[derive(Debug, Clone)]
+pub struct LogTable {
+    /// The captured table.
+    pub table: Table,
+    /// Its log table.
+    pub log_table: TableName,
+    /// Writes its messages.
+    pub encoder: TableEncoder,
+}
+
+/// Why a pass was given up. Nothing of it was published.
+#[derive(Debug, thiserror::Error)]
+pub enum TailError {
+    /// No session.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// A statement failed.
+    #[error("source PostgreSQL: {what} failed")]
+    Query {
+        /// What was being done.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// Somebody holds a lock on a log table: a migration, or an operator. The pass is tried again.
+    #[error("a log table was locked by somebody else for longer than tail.lock_timeout_ms; trying again")]
+    Locked,
+    /// The server answers something that is not the answer to the question.
+    #[error("source PostgreSQL: unexpected answer to {0}")]
+    Answer(&'static str),
+    /// A line of the log cannot be read.
+    #[error("a line of the log tables is not in the expected form")]
+    Line,
+    /// A row of the log cannot be encoded.
+    #[error("the log row of {table} with cdc_id {cdc_id} cannot be encoded")]
+    Row {
+        /// Captured table.
+        table: TableName,
+        /// The row.
+        cdc_id: u64,
+        /// Why.
+        #[source]
+        source: WireError,
+    },
+    /// The captured tables are no longer as capture needs them.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The server is not the one whose position this is.
+    #[error("{found}; {way_out}")]
+    Identity {
+        /// What was found.
+        found: String,
+        /// Which command decides.
+        way_out: &'static str,
+    },
+    /// The server restarted or the connection leads elsewhere: the tail starts again from the stored position.
+    #[error("the source PostgreSQL restarted")]
+    Restarted,
+}
+
+/// The tail of one pipeline: a session at the source and everything it knows about what is settled.
+#[derive(Debug)]
+pub struct Tail {
+    session: Session,
+    schema: String,
+    pipeline: String,
+    window_rows: u32,
+    window_bytes: usize,
+    require_flushed: bool,
+    tables: Arc<Vec<LogTable>>,
+    captured: Vec<Captured>,
+    outputs: HashMap<String, String>,
+    fingerprint: Option<String>,
+    identity: Identity,
+    /// Snapshot B, offset, pass number; inside a pass also T and the cursor. In memory only until published.
+    position: Position,
+    marks: Marks,
+    marked_at: Option<Instant>,
+    /// Rows of the next window: `window_rows`, or fewer after rows turned out to be large.
+    limit: u32,
+}
+
+/// A pass that is open at its snapshot, before its rows are read.
+#[derive(Debug)]
+pub struct OpenPass {
+    opened: Opened,
+    until: Snapshot,
+    cursor: u64,
+    part: u32,
+}
+
+impl OpenPass {
+    /// Returns snapshot T of the pass.
+    pub fn until(&self) -> &Snapshot {
+        &self.until
+    }
+
+    /// Tells whether this is the first window of its pass: its transaction is T's own.
+    pub fn is_first(&self) -> bool {
+        self.part == 0
+    }
+}
+
+impl Tail {
+    /// Connects to the source and resumes at `position`, whose last rows were `anchors`.
+    ///
+    /// `known` is the identity under which the position was stored, `None` at the first start. Refuses a server that
+    /// is another one, in recovery, on another timeline, or that no longer holds the anchors.
+    pub async fn connect(
+        config: &Config,
+        url: &str,
+        position: Position,
+        known: Option<&Identity>,
+        anchors: &[Anchor],
+    ) -> Result<Self, TailError> {
+        let session = Session::open(url, &config.capture.schema, config.tail.lock_timeout_ms).await?;
+        let identity = session.identity().await?;
+        identity.accept(known)?;
+        let mut tail = Self {
+            outputs: session.output_functions().await?,
+            session,
+            schema: config.capture.schema.clone(),
+            pipeline: config.pipeline.clone(),
+            window_rows: config.tail.window_rows,
+            window_bytes: config.tail.window_bytes,
+            require_flushed: config.tail.require_flushed,
+            tables: Arc::new(Vec::new()),
+            captured: Vec::new(),
+            fingerprint: None,
+            identity,
+            marks: Marks::resume(&position.base, position.offset),
+            position,
+            marked_at: None,
+            limit: config.tail.window_rows,
+        };
+        tail.reload().await?;
+        tail.verify_anchors(anchors).await?;
+        Ok(tail)
+    }
+
+    /// Returns the captured tables in the order that windows count them.
+    pub fn tables(&self) -> &Arc<Vec<LogTable>> {
+        &self.tables
+    }
+
+    /// Returns who the source is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Returns the position in memory: ahead of what is published by at most the windows not yet confirmed.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// Returns the session, for reads in a pass's own transaction.
+    pub fn client(&self) -> &tokio_postgres::Client {
+        self.session.client()
+    }
+
+    /// Reads the next window, or returns `None` when there is nothing to read.
+    pub async fn poll(&mut self) -> Result<Option<Window>, TailError> {
+        match self.open().await? {
+            Some(pass) => self.read(pass).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Opens the next window: takes the locks, then the snapshot, and checks what every pass checks.
+    ///
+    /// Returns `None` when the log holds nothing new. The transaction stays open until [`Tail::read`].
+    pub async fn open(&mut self) -> Result<Option<OpenPass>, TailError> {
+        if self.position.inside.is_none() && self.is_idle().await? {
+            return Ok(None);
+        }
+        let opened = self.session.begin(&self.tables, &capture::fingerprint_sql(&self.schema)).await?;
+        if opened.postmaster_start != self.identity.postmaster_start {
+            return Err(TailError::Restarted);
+        }
+        self.identity.check(opened.in_recovery, opened.timeline)?;
+        if self.fingerprint.as_ref() != Some(&opened.fingerprint) {
+            self.session.rollback().await?;
+            self.recheck(opened.fingerprint).await?;
+            return Ok(None);
+        }
+        let (until, cursor, part) = match &self.position.inside {
+            Some(inside) => (inside.until.clone(), inside.cursor, inside.part),
+            None => {
+                let oldest = self.position.base.oldest_ended_by(&opened.snapshot);
+                (opened.snapshot.clone(), self.marks.floor(oldest), 0)
+            }
+        };
+        Ok(Some(OpenPass { opened, until, cursor, part }))
+    }
+
+    /// Reads the open window and closes its transaction; `None` when the whole pass turned out to be empty.
+    pub async fn read(&mut self, pass: OpenPass) -> Result<Option<Window>, TailError> {
+        let number = self.position.pass + u64::from(pass.part == 0);
+        let mut builder = WindowBuilder {
+            tables: Arc::clone(&self.tables),
+            pass: number,
+            now_millis: i64::try_from(now_micros() / 1000).unwrap_or(i64::MAX),
+            messages: Vec::new(),
+            bytes: Vec::new(),
+        };
+        let active = self.session.active(&self.tables, pass.cursor).await?;
+        let query = sql::WindowQuery {
+            cursor: pass.cursor,
+            base: &self.position.base,
+            until: &pass.until,
+            rows: self.limit,
+        };
+        let mut cut_short = false;
+        if !active.is_empty() {
+            let copy = sql::copy_window(&self.tables, &active, &self.outputs, query);
+            cut_short = self.session.copy(&copy, self.window_bytes, &mut builder).await?;
+        }
+        let flushed = self.session.end(&pass.opened.insert_lsn).await?;
+        if self.require_flushed && !flushed {
+            self.session.nudge().await?;
+        }
+        let rows = builder.messages.len();
+        let done = !cut_short && rows < self.limit as usize;
+        self.adapt_limit(rows, builder.bytes.len());
+        self.advance(&pass, number, done, builder.messages.last().map(|message| message.cdc_id));
+        if rows == 0 && pass.part == 0 {
+            self.position.pass = number - 1;
+            return Ok(None);
+        }
+        Ok(Some(Window {
+            pass: number,
+            part: pass.part,
+            done,
+            position: self.position.clone(),
+            until: pass.until,
+            source_micros: pass.opened.clock_micros,
+            tables: builder.tables,
+            messages: builder.messages,
+            bytes: builder.bytes,
+        }))
+    }
+
+    /// Moves the position in memory over the window that was read.
+    fn advance(&mut self, pass: &OpenPass, number: u64, done: bool, last: Option<u64>) {
+        self.position.pass = number;
+        if done {
+            self.position.base = pass.until.clone();
+            self.position.offset = self.position.offset.max(self.marks.floor(pass.until.xmin));
+            self.position.inside = None;
+            self.marks.forget_below(&self.position.base);
+        } else {
+            let cursor = last.unwrap_or(pass.cursor);
+            self.position.inside = Some(Inside { until: pass.until.clone(), cursor, part: pass.part + 1 });
+        }
+    }
+
+    /// Asks whether there can be anything to read; takes a mark when one is due.
+    async fn is_idle(&mut self) -> Result<bool, TailError> {
+        let polled = self.session.poll().await?;
+        if polled.postmaster_start != self.identity.postmaster_start {
+            return Err(TailError::Restarted);
+        }
+        self.identity.check(polled.in_recovery, self.identity.timeline)?;
+        if polled.last_id <= self.position.offset {
+            // Every id that was ever drawn is settled: the pass would be empty, so B may be T at once.
+            if polled.last_id < self.position.offset {
+                return Err(TailError::Identity {
+                    found: format!(
+                        "the sequence of {} stands at {}, below the offset {}: it was reset or the database restored",
+                        self.schema, polled.last_id, self.position.offset
+                    ),
+                    way_out: "decide with `tripline offset reset`",
+                });
+            }
+            self.position.base = polled.snapshot;
+            self.marks = Marks::resume(&self.position.base, self.position.offset);
+            return Ok(true);
+        }
+        if polled.last_id > self.marks.last().id && self.mark_is_due(&polled.snapshot) {
+            self.take_mark().await?;
+        }
+        Ok(polled.snapshot == self.position.base)
+    }
+
+    fn mark_is_due(&self, now: &Snapshot) -> bool {
+        now.xmax >= self.marks.last().xid + MARK_EVERY_XIDS
+            || self.marked_at.is_none_or(|at| at.elapsed() >= MARK_EVERY)
+    }
+
+    async fn take_mark(&mut self) -> Result<(), TailError> {
+        let (id, xid) = self.session.mark().await?;
+        self.marks.push(Mark { xid, id });
+        self.marked_at = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Looks at the catalog again after its fingerprint changed: no pass until capture is known to be whole.
+    async fn recheck(&mut self, fingerprint: String) -> Result<(), TailError> {
+        self.reload().await?;
+        tracing::debug!("catalog rows of captured tables changed; capture was checked again");
+        self.fingerprint = Some(fingerprint);
+        Ok(())
+    }
+
+    async fn reload(&mut self) -> Result<(), TailError> {
+        let captured = capture::load(self.session.client(), &self.schema).await?;
+        capture::verify(self.session.client(), &self.schema, &captured).await?;
+        if captured != self.captured || self.tables.is_empty() {
+            let log_tables = captured.iter().map(|captured| LogTable {
+                encoder: TableEncoder::new(&captured.table, &self.pipeline, &self.identity.database),
+                table: captured.table.clone(),
+                log_table: captured.log_table.clone(),
+            });
+            self.tables = Arc::new(log_tables.collect());
+            self.captured = captured;
+        }
+        Ok(())
+    }
+
+    async fn verify_anchors(&self, anchors: &[Anchor]) -> Result<(), TailError> {
+        for anchor in anchors {
+            if let Some(table) = self.tables.iter().find(|table| table.log_table == anchor.log_table) {
+                let found = self.session.anchor(&table.log_table, anchor.cdc_id).await?;
+                anchor.accept(found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps windows near `window_bytes` when rows are large, and near `window_rows` when they are not.
+    fn adapt_limit(&mut self, rows: usize, bytes: usize) {
+        let fitting = rows.max(1).saturating_mul(self.window_bytes) / bytes.max(1);
+        let most = u32::try_from(fitting).unwrap_or(u32::MAX).clamp(1, self.window_rows);
+        self.limit = if rows > 0 { most } else { self.window_rows };
+    }
+}
+
+/// Returns this machine's clock, microseconds since 1970.
+pub(crate) fn now_micros() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |age| age.as_micros())
+}

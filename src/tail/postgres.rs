@@ -1,0 +1,210 @@
+//! The tail's session: sends the statements of [`super::sql`] and reads their answers.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::str::FromStr;
+
+use futures_util::StreamExt;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
+
+use super::window::WindowBuilder;
+use super::{Identity, LogTable, TailError, sql};
+use crate::position::{Snapshot, Xid};
+use crate::session;
+use crate::table::TableName;
+
+/// Answer to the statement of an idle poll.
+#[derive(Debug)]
+pub(super) struct Polled {
+    pub(super) snapshot: Snapshot,
+    pub(super) last_id: u64,
+    pub(super) in_recovery: bool,
+    pub(super) postmaster_start: i64,
+}
+
+/// What the opening of a window's transaction showed.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) snapshot: Snapshot,
+    pub(super) in_recovery: bool,
+    pub(super) postmaster_start: i64,
+    pub(super) timeline: u32,
+    pub(super) insert_lsn: String,
+    pub(super) clock_micros: i64,
+    pub(super) fingerprint: String,
+}
+
+pub(super) struct Session {
+    client: Client,
+    sequence: TableName,
+    lock_timeout_ms: u64,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
+}
+
+fn failed(what: &'static str) -> impl Fn(tokio_postgres::Error) -> TailError {
+    move |source| match source.code() {
+        Some(&SqlState::LOCK_NOT_AVAILABLE) => TailError::Locked,
+        _ => TailError::Query { what, source },
+    }
+}
+
+impl Session {
+    pub(super) async fn open(url: &str, schema: &str, lock_timeout_ms: u64) -> Result<Self, TailError> {
+        let client = session::connect("source", url, "publish").await?;
+        Ok(Self { client, sequence: TableName::new(schema, "cdc_id_seq"), lock_timeout_ms })
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Runs statements of the simple protocol and returns their rows.
+    async fn rows(&self, what: &'static str, sql: &str) -> Result<Vec<SimpleQueryRow>, TailError> {
+        let messages = self.client.simple_query(sql).await.map_err(failed(what))?;
+        let rows = messages.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        Ok(rows.collect())
+    }
+
+    async fn row(&self, what: &'static str, sql: &str) -> Result<SimpleQueryRow, TailError> {
+        self.rows(what, sql).await?.into_iter().next().ok_or(TailError::Answer(what))
+    }
+
+    pub(super) async fn identity(&self) -> Result<Identity, TailError> {
+        const WHAT: &str = "the identity";
+        let row = self.row(WHAT, &sql::identity()).await?;
+        Ok(Identity {
+            system: parse(&row, 0, WHAT)?,
+            postmaster_start: parse(&row, 1, WHAT)?,
+            database: parse(&row, 2, WHAT)?,
+            in_recovery: row.get(3) == Some("t"),
+            timeline: timeline(row.get(4)),
+        })
+    }
+
+    /// Returns the output function of every built-in type by the type's name.
+    pub(super) async fn output_functions(&self) -> Result<HashMap<String, String>, TailError> {
+        let sql = "select t.typname, p.proname from pg_catalog.pg_type t join pg_catalog.pg_proc p on p.oid = \
+             t.typoutput where t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace";
+        let rows = self.rows("the output functions", sql).await?;
+        Ok(rows.iter().filter_map(|row| Some((row.get(0)?.to_owned(), row.get(1)?.to_owned()))).collect())
+    }
+
+    pub(super) async fn poll(&self) -> Result<Polled, TailError> {
+        const WHAT: &str = "the poll";
+        let row = self.row(WHAT, &sql::poll(&self.sequence)).await?;
+        Ok(Polled {
+            snapshot: parse(&row, 0, WHAT)?,
+            last_id: row.get(1).map_or(Ok(0), |_| parse(&row, 1, WHAT))?,
+            in_recovery: row.get(2) == Some("t"),
+            postmaster_start: parse(&row, 3, WHAT)?,
+        })
+    }
+
+    /// Takes a mark: (sequence value, transaction id).
+    pub(super) async fn mark(&self) -> Result<(u64, Xid), TailError> {
+        const WHAT: &str = "the mark";
+        let rows = self.rows(WHAT, &sql::mark(&self.sequence)).await?;
+        let [id, xid] = rows.as_slice() else { return Err(TailError::Answer(WHAT)) };
+        Ok((id.get(0).map_or(Ok(0), |_| parse(id, 0, WHAT))?, parse(xid, 0, WHAT)?))
+    }
+
+    /// Opens a window's transaction.
+    pub(super) async fn begin(&self, tables: &[LogTable], fingerprint: &str) -> Result<Opened, TailError> {
+        const WHAT: &str = "opening a pass";
+        let row = match self.row(WHAT, &sql::open(tables, self.lock_timeout_ms, fingerprint)).await {
+            Ok(row) => row,
+            Err(error) => {
+                self.rollback().await?;
+                return Err(error);
+            }
+        };
+        Ok(Opened {
+            snapshot: parse(&row, 0, WHAT)?,
+            in_recovery: row.get(1) == Some("t"),
+            postmaster_start: parse(&row, 2, WHAT)?,
+            timeline: timeline(row.get(3)),
+            insert_lsn: row.get(4).unwrap_or("0/0").to_owned(),
+            clock_micros: parse(&row, 5, WHAT)?,
+            fingerprint: row.get(6).unwrap_or_default().to_owned(),
+        })
+    }
+
+    pub(super) async fn rollback(&self) -> Result<(), TailError> {
+        self.client.batch_execute("rollback").await.map_err(failed("rollback"))
+    }
+
+    /// Returns the indexes of the tables that may have rows above `cursor`.
+    pub(super) async fn active(&self, tables: &[LogTable], cursor: u64) -> Result<Vec<usize>, TailError> {
+        if tables.len() <= sql::PROBE_ABOVE {
+            return Ok((0..tables.len()).collect());
+        }
+        const WHAT: &str = "the probe";
+        let rows = self.rows(WHAT, &sql::probe(tables, cursor)).await?;
+        rows.iter().map(|row| parse(row, 0, WHAT)).collect()
+    }
+
+    /// Reads a window into `builder`; returns true when it stopped at `most_bytes` before the end.
+    pub(super) async fn copy(
+        &self,
+        sql: &str,
+        most_bytes: usize,
+        builder: &mut WindowBuilder,
+    ) -> Result<bool, TailError> {
+        const WHAT: &str = "reading the log";
+        let stream = self.client.copy_out(sql).await.map_err(failed(WHAT))?;
+        let mut stream = pin!(stream);
+        while let Some(line) = stream.next().await {
+            builder.push(&line.map_err(failed(WHAT))?)?;
+            if builder.bytes.len() >= most_bytes {
+                // The rest may be gigabytes: end the statement instead of reading it into nothing.
+                let cancel = self.client.cancel_token();
+                cancel.cancel_query(NoTls).await.map_err(failed("cancelling a large window"))?;
+                while let Some(Ok(_)) = stream.next().await {}
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Closes a window's transaction; returns whether all that its snapshot showed is on disk.
+    pub(super) async fn end(&self, insert_lsn: &str) -> Result<bool, TailError> {
+        let sql = sql::close(insert_lsn);
+        let row = match self.row("closing a pass", &sql).await {
+            // A cancellation that arrived late hits the next statement.
+            Err(TailError::Query { source, .. }) if source.code() == Some(&SqlState::QUERY_CANCELED) => {
+                self.row("closing a pass", &sql).await?
+            }
+            other => other?,
+        };
+        Ok(row.get(0) == Some("t"))
+    }
+
+    pub(super) async fn nudge(&self) -> Result<(), TailError> {
+        self.client.batch_execute(sql::NUDGE).await.map_err(failed("flushing the source's log"))
+    }
+
+    /// Returns the transaction of a log row, `None` when the row is gone.
+    pub(super) async fn anchor(&self, log_table: &TableName, cdc_id: u64) -> Result<Option<Xid>, TailError> {
+        const WHAT: &str = "the anchors";
+        let rows = self.rows(WHAT, &sql::anchor(log_table, cdc_id)).await?;
+        rows.first().map(|row| parse(row, 0, WHAT)).transpose()
+    }
+}
+
+fn parse<T: FromStr>(row: &SimpleQueryRow, column: usize, what: &'static str) -> Result<T, TailError> {
+    row.get(column).and_then(|text| text.parse().ok()).ok_or(TailError::Answer(what))
+}
+
+/// Reads the timeline from the first eight digits of a WAL file's name.
+fn timeline(text: Option<&str>) -> u32 {
+    text.and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0)
+}

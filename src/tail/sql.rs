@@ -1,0 +1,165 @@
+//! Texts of the tail's statements. All are sent by the simple protocol or as a fresh COPY: nothing prepared lives
+//! longer than one pass, so no plan made for an empty log is ever kept.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use crate::position::Snapshot;
+use crate::session::exact_text_sql;
+use crate::table::{TableName, quote_ident, quote_literal};
+
+use super::LogTable;
+
+/// Above this many tables a pass first asks which of them have rows to read.
+pub(super) const PROBE_ABOVE: usize = 8;
+
+/// When the server was started, in a form that no session setting changes: microseconds since 1970.
+pub(super) const POSTMASTER_START: &str =
+    "(extract(epoch from pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8";
+
+/// One statement per poll: the snapshot, then the sequence.
+///
+/// The snapshot is taken before the function runs, so every id of a transaction that it shows as completed is at or
+/// below the value read.
+pub(super) fn poll(sequence: &TableName) -> String {
+    format!(
+        "select pg_catalog.pg_current_snapshot(), pg_catalog.pg_sequence_last_value({sequence}), \
+         pg_catalog.pg_is_in_recovery(), {POSTMASTER_START}",
+        sequence = regclass(sequence),
+    )
+}
+
+/// A mark: the sequence's value first, then, in the same transaction, an id of its own.
+pub(super) fn mark(sequence: &TableName) -> String {
+    format!(
+        "begin; select pg_catalog.pg_sequence_last_value({}); select pg_catalog.pg_current_xact_id(); commit",
+        regclass(sequence)
+    )
+}
+
+/// Opens a window's transaction: settings, locks, and only then the snapshot with everything that is checked.
+pub(super) fn open(tables: &[LogTable], lock_timeout_ms: u64, fingerprint: &str) -> String {
+    let mut sql = String::from("begin isolation level repeatable read read only;");
+    sql.push_str(&exact_text_sql("local"));
+    // The ids are read by the primary key, whatever the planner believes of a table that was empty a moment ago.
+    let _ = write!(
+        sql,
+        "set local lock_timeout = {lock_timeout_ms}; set local statement_timeout = 0; set local jit = off; \
+         set local enable_seqscan = off; set local enable_bitmapscan = off; \
+         set local max_parallel_workers_per_gather = 0;"
+    );
+    if !tables.is_empty() {
+        let names: Vec<String> = tables.iter().map(|table| table.log_table.quoted()).collect();
+        let _ = write!(sql, "lock table {} in access share mode;", names.join(", "));
+    }
+    let _ = write!(
+        sql,
+        "select pg_current_snapshot(), pg_is_in_recovery(), {POSTMASTER_START}, \
+         case when not pg_is_in_recovery() then substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) end, \
+         case when not pg_is_in_recovery() then pg_current_wal_insert_lsn() end, \
+         (extract(epoch from clock_timestamp()) * 1000000)::int8, ({fingerprint})::text"
+    );
+    sql
+}
+
+/// Closes a window's transaction and asks whether everything its snapshot showed has reached the disk.
+pub(super) fn close(insert_lsn: &str) -> String {
+    format!(
+        "rollback; select pg_catalog.pg_current_wal_flush_lsn() >= {}::pg_catalog.pg_lsn",
+        quote_literal(insert_lsn)
+    )
+}
+
+/// Makes the server flush its log up to here: a commit of its own that has something to flush.
+pub(super) const NUDGE: &str = "begin; set local synchronous_commit = on; \
+     select pg_catalog.pg_logical_emit_message(true, 'tripline', ''); commit";
+
+/// Asks which tables have rows above `floor`: returns their indexes.
+pub(super) fn probe(tables: &[LogTable], floor: u64) -> String {
+    let probes: Vec<String> = tables
+        .iter()
+        .enumerate()
+        .map(|(i, table)| {
+            format!(
+                "select {i} where exists (select from {} where cdc_id > {floor})",
+                table.log_table.quoted()
+            )
+        })
+        .collect();
+    probes.join(" union all ")
+}
+
+/// What a window reads: rows above `cursor` that T shows and B did not show, in `cdc_id` order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WindowQuery<'a> {
+    pub(super) cursor: u64,
+    pub(super) base: &'a Snapshot,
+    pub(super) until: &'a Snapshot,
+    pub(super) rows: u32,
+}
+
+/// The COPY of a window over the tables with these indexes.
+///
+/// Several tables are one `union all`, merged by the server along the primary keys. There every column becomes text
+/// through its type's own output function, never through a cast: `boolean::text` and `bpchar::text` differ from what
+/// COPY writes.
+pub(super) fn copy_window(
+    tables: &[LogTable],
+    active: &[usize],
+    outputs: &HashMap<String, String>,
+    query: WindowQuery<'_>,
+) -> String {
+    let width = active.iter().map(|&i| tables[i].table.columns.len()).max().unwrap_or(0);
+    let selects: Vec<String> = active
+        .iter()
+        .map(|&i| {
+            let table = &tables[i];
+            let mut sql = format!("select c.cdc_id, {i} as t, c.cdc_txid, c.cdc_op, c.cdc_at");
+            for column in &table.table.columns {
+                let name = quote_ident(&column.name);
+                let _ = if active.len() == 1 || column.base == "text" {
+                    write!(sql, ", c.{name}")
+                } else {
+                    let output = match column.base.ends_with("[]") {
+                        true => "array_out",
+                        false => outputs.get(&column.base).map_or("textout", String::as_str),
+                    };
+                    write!(sql, ", pg_catalog.textin(pg_catalog.{}(c.{name}))", quote_ident(output))
+                };
+            }
+            for _ in table.table.columns.len()..width {
+                sql.push_str(", null::text");
+            }
+            let _ = write!(
+                sql,
+                " from {} c where c.cdc_id > {} and pg_visible_in_snapshot(c.cdc_txid, {}) \
+                 and not pg_visible_in_snapshot(c.cdc_txid, {})",
+                table.log_table.quoted(),
+                query.cursor,
+                quote_literal(&query.until.to_string()),
+                quote_literal(&query.base.to_string()),
+            );
+            sql
+        })
+        .collect();
+    format!("copy ({} order by cdc_id limit {}) to stdout", selects.join(" union all "), query.rows)
+}
+
+/// Who the server is.
+pub(super) fn identity() -> String {
+    format!(
+        "select system_identifier, {POSTMASTER_START}, pg_catalog.current_database(), pg_catalog.pg_is_in_recovery(), \
+         case when not pg_catalog.pg_is_in_recovery() then \
+         pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) end \
+         from pg_catalog.pg_control_system()"
+    )
+}
+
+/// Looks up published rows again: do they still stand in the log as they were?
+pub(super) fn anchor(log_table: &TableName, cdc_id: u64) -> String {
+    format!("select cdc_txid from {} where cdc_id = {cdc_id}", log_table.quoted())
+}
+
+fn regclass(name: &TableName) -> String {
+    format!("{}::pg_catalog.regclass", quote_literal(&name.quoted()))
+}

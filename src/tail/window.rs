@@ -1,0 +1,144 @@
+//! Windows: rows of the log, encoded as messages while they are read.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use time::{Date, Month};
+
+use crate::event::Op;
+use crate::position::{Position, Snapshot};
+use crate::wire::{Field, Fields, Origin, WireError};
+
+use super::{LogTable, TailError};
+
+/// One message, ready to be sent: where its key and value stand in [`Window::bytes`].
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Index of the table in [`Window::tables`].
+    pub table: usize,
+    /// Number of the log row.
+    pub cdc_id: u64,
+    /// Transaction that wrote the log row.
+    pub txid: u64,
+    /// What happened.
+    pub op: Op,
+    /// The key.
+    pub key: Range<usize>,
+    /// The value.
+    pub value: Range<usize>,
+}
+
+/// One part of a pass: what is published together. `Debug` prints no row values.
+#[derive(Clone)]
+pub struct Window {
+    /// Number of the pass.
+    pub pass: u64,
+    /// Number of this part, from 0.
+    pub part: u32,
+    /// True for the last part of the pass.
+    pub done: bool,
+    /// Where the pipeline stands once this part is published.
+    pub position: Position,
+    /// Snapshot T of the pass.
+    pub until: Snapshot,
+    /// The source's clock when this window was opened, microseconds since 1970.
+    pub source_micros: i64,
+    /// The tables that [`Message::table`] counts.
+    pub tables: Arc<Vec<LogTable>>,
+    /// The messages in `cdc_id` order.
+    pub messages: Vec<Message>,
+    /// Keys and values, one behind the other.
+    pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Window {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Window")
+            .field("pass", &self.pass)
+            .field("part", &self.part)
+            .field("done", &self.done)
+            .field("messages", &self.messages.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Fields in front of the table's own: cdc_id, table index, cdc_txid, cdc_op, cdc_at.
+const META: usize = 5;
+
+/// Collects COPY lines as messages.
+#[derive(Debug)]
+pub(super) struct WindowBuilder {
+    pub(super) tables: Arc<Vec<LogTable>>,
+    pub(super) pass: u64,
+    pub(super) now_millis: i64,
+    pub(super) messages: Vec<Message>,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl WindowBuilder {
+    /// Encodes one line; returns its `cdc_id`.
+    pub(super) fn push(&mut self, line: &[u8]) -> Result<u64, TailError> {
+        let mut fields = Fields::new(line);
+        let mut meta = [Field(b""); META];
+        for field in &mut meta {
+            *field = fields.next().ok_or(TailError::Line)?;
+        }
+        let cdc_id = number(meta[0])?;
+        let index = number(meta[1])? as usize;
+        let txid = number(meta[2])?;
+        let op = meta[3].0.first().and_then(|&op| Op::from_log(op));
+        let at_micros = micros(meta[4].0);
+        let table = self.tables.get(index).ok_or(TailError::Line)?;
+        let wrong = |source: WireError| TailError::Row { table: table.table.name.clone(), cdc_id, source };
+        let (Some(op), Some(at_micros)) = (op, at_micros) else {
+            return Err(wrong(WireError::Text { kind: "cdc_op or cdc_at" }));
+        };
+        let columns: Vec<Field<'_>> = fields.take(table.encoder.width()).collect();
+        let origin = Origin { cdc_id, txid, pass: self.pass, at_micros, now_millis: self.now_millis };
+        let start = self.bytes.len();
+        table.encoder.key(op, &columns, &mut self.bytes).map_err(wrong)?;
+        let middle = self.bytes.len();
+        table.encoder.value(op, &columns, origin, &mut self.bytes).map_err(wrong)?;
+        let (key, value) = (start..middle, middle..self.bytes.len());
+        self.messages.push(Message { table: index, cdc_id, txid, op, key, value });
+        Ok(cdc_id)
+    }
+}
+
+fn number(field: Field<'_>) -> Result<u64, TailError> {
+    std::str::from_utf8(field.0).ok().and_then(|text| text.parse().ok()).ok_or(TailError::Line)
+}
+
+/// Reads `2026-11-21 09:00:00.123456+00` as microseconds since 1970.
+fn micros(text: &[u8]) -> Option<i64> {
+    let digits = |range: Range<usize>| -> Option<i64> {
+        text.get(range)?
+            .iter()
+            .try_fold(0i64, |n, b| b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0')))
+    };
+    let month = Month::try_from(digits(5..7)? as u8).ok()?;
+    let date = Date::from_calendar_date(digits(0..4)? as i32, month, digits(8..10)? as u8).ok()?;
+    let days = i64::from(date.to_julian_day()) - 2_440_588;
+    let seconds = days * 86_400 + digits(11..13)? * 3_600 + digits(14..16)? * 60 + digits(17..19)?;
+    let fraction = match text.get(19) {
+        Some(b'.') => text[20..].iter().take_while(|b| b.is_ascii_digit()).count(),
+        _ => 0,
+    };
+    let mut micros = if fraction > 0 { digits(20..20 + fraction)? } else { 0 };
+    for _ in fraction..6 {
+        micros *= 10;
+    }
+    Some(seconds * 1_000_000 + micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_of_the_log_are_microseconds() {
+        assert_eq!(micros(b"1970-01-01 00:00:00+00"), Some(0));
+        assert_eq!(micros(b"2026-11-21 09:00:00.5+00"), Some(1_795_251_600_500_000));
+        assert_eq!(micros(b"infinity"), None);
+    }
+}
