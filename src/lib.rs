@@ -7,6 +7,7 @@ pub mod table;
 pub mod wire;
 pub mod session;
 pub mod capture;
+pub mod offset;
 pub mod consume;
 pub mod apply;
 pub mod mirror;
