@@ -9,6 +9,7 @@ pub mod session;
 pub mod capture;
 pub mod tail;
 pub mod publish;
+pub mod offset;
 pub mod consume;
 pub mod apply;
 pub mod mirror;

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::table::TableName;
+
 /// A 64-bit transaction id (`xid8`).
 pub type Xid = u64;
 
@@ -161,6 +163,35 @@ impl Position {
     pub fn start() -> Self {
         Self { pass: 0, base: Snapshot::before_everything(), offset: 0, inside: None }
     }
+}
+
+/// What tells one source from another.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Identity {
+    /// System identifier of the cluster.
+    pub system: u64,
+    /// Timeline: changes when a standby is promoted or a backup restored to a point in time.
+    pub timeline: u32,
+    /// When the server was started, microseconds since 1970: changes with every restart and crash.
+    pub postmaster_start: i64,
+    /// Database.
+    pub database: String,
+    /// True while the server replays somebody else's log.
+    #[serde(skip)]
+    pub in_recovery: bool,
+}
+
+/// A published log row, by which a source is recognised after a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    /// Log table.
+    pub log_table: TableName,
+    /// The row.
+    pub cdc_id: u64,
+    /// Transaction that wrote it.
+    pub txid: Xid,
+    /// When it was logged, microseconds since 1970.
+    pub at_micros: i64,
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use crate::config::{Config, Delivery};
 use crate::event::Op;
-use crate::position::Position;
+use crate::position::{Anchor, Identity, Position};
 use crate::table::{Table, TableName};
-use crate::tail::{Anchor, Identity, LogTable, Window};
+use crate::tail::{LogTable, Message, Window};
 use crate::wire::{Cut, Range, cuts_topic, data_topic, schemas_topic};
 
 pub(crate) use kafka::client_config;
@@ -138,7 +138,7 @@ const CONFIRM: Duration = Duration::from_secs(120);
 impl Publisher {
     /// Opens the producers and fences every former publisher of this pipeline: from here on nothing that one of them
     /// still had in flight can be committed.
-    pub fn open(config: &Config, identity: Identity) -> Result<Self, PublishError> {
+    pub fn open(config: &Config) -> Result<Self, PublishError> {
         let producers = match config.kafka.delivery {
             Delivery::ExactlyOnce => (0..2)
                 .map(|i| Producer::transactional(&config.kafka, &config.pipeline, i))
@@ -151,7 +151,7 @@ impl Publisher {
             prefix: prefix.to_owned(),
             epoch: 0,
             tombstones: config.kafka.tombstones,
-            identity,
+            identity: Identity::default(),
             producers,
             turn: 0,
             topics: Vec::new(),
@@ -163,9 +163,10 @@ impl Publisher {
         Ok(publisher)
     }
 
-    /// Sets the number of this start; every message and cut carries it.
-    pub fn set_epoch(&mut self, epoch: u64) {
+    /// Says in whose name is published: the number of this start, and the source.
+    pub fn begin(&mut self, epoch: u64, identity: Identity) {
         self.epoch = epoch;
+        self.identity = identity;
     }
 
     /// Publishes one part and returns once the broker has confirmed all of it.
@@ -329,10 +330,11 @@ impl Publisher {
 
 fn anchors(window: &Window) -> Vec<Anchor> {
     let last = window.messages.len().saturating_sub(ANCHORS);
-    let anchor = |message: &crate::tail::Message| Anchor {
+    let anchor = |message: &Message| Anchor {
         log_table: window.tables[message.table].log_table.clone(),
         cdc_id: message.cdc_id,
         txid: message.txid,
+        at_micros: message.at_micros,
     };
     window.messages[last..].iter().map(anchor).collect()
 }

@@ -1,28 +1,9 @@
 //! Who the source is, and proof that it is still the one whose position is stored.
 
-use serde::{Deserialize, Serialize};
-
 use super::TailError;
-use crate::position::Xid;
-use crate::table::TableName;
+use crate::position::{Anchor, Identity, Xid};
 
 const RESET: &str = "decide with `tripline offset reset`, or point source.url at the right server";
-
-/// What tells one source from another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// System identifier of the cluster.
-    pub system: u64,
-    /// Timeline: changes when a standby is promoted or a backup restored to a point in time.
-    pub timeline: u32,
-    /// When the server was started, microseconds since 1970: changes with every restart and crash.
-    pub postmaster_start: i64,
-    /// Database.
-    pub database: String,
-    /// True while the server replays somebody else's log.
-    #[serde(skip)]
-    pub in_recovery: bool,
-}
 
 impl Identity {
     /// Accepts the server at connect, given the identity stored with the position.
@@ -67,30 +48,19 @@ impl Identity {
     }
 }
 
-/// A published log row, by which a source is recognised after a restart.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Anchor {
-    /// Log table.
-    pub log_table: TableName,
-    /// The row.
-    pub cdc_id: u64,
-    /// Transaction that wrote it.
-    pub txid: Xid,
-}
-
 impl Anchor {
     /// Accepts what the log holds now under the anchor's id.
-    pub(super) fn accept(&self, found: Option<Xid>) -> Result<(), TailError> {
+    pub(super) fn accept(&self, found: Option<(Xid, i64)>) -> Result<(), TailError> {
         match found {
-            Some(txid) if txid != self.txid => Err(TailError::Identity {
+            Some(found) if found == (self.txid, self.at_micros) => Ok(()),
+            Some((txid, _)) => Err(TailError::Identity {
                 found: format!(
-                    "{} holds cdc_id {} of transaction {txid}, but transaction {} was published under that id: the \
-                     source lost commits (crash without flush, or restore)",
+                    "{} holds another row under cdc_id {} (of transaction {txid}) than the one that was published (of \
+                     transaction {}): the source lost commits (crash without flush, or restore)",
                     self.log_table, self.cdc_id, self.txid
                 ),
                 way_out: RESET,
             }),
-            Some(_) => Ok(()),
             None => Err(TailError::Identity {
                 found: format!(
                     "{} no longer holds cdc_id {}, which was published: the source lost commits (crash without \

@@ -14,12 +14,11 @@ use std::time::Instant;
 
 use crate::capture::{self, CaptureError, Captured};
 use crate::config::Config;
-use crate::position::{Inside, Mark, Marks, Position, Snapshot};
+use crate::position::{Anchor, Identity, Inside, Mark, Marks, Position, Snapshot};
 use crate::session::SessionError;
 use crate::table::{Table, TableName};
 use crate::wire::{TableEncoder, WireError};
 
-pub use identity::{Anchor, Identity};
 pub use window::{Message, Window};
 
 use postgres::{Opened, Session};

@@ -9,8 +9,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
 use super::window::WindowBuilder;
-use super::{Identity, LogTable, TailError, sql};
-use crate::position::{Snapshot, Xid};
+use super::{LogTable, TailError, sql};
+use crate::position::{Identity, Snapshot, Xid};
 use crate::session;
 use crate::table::TableName;
 
@@ -192,11 +192,15 @@ impl Session {
         self.client.batch_execute(sql::NUDGE).await.map_err(failed("flushing the source's log"))
     }
 
-    /// Returns the transaction of a log row, `None` when the row is gone.
-    pub(super) async fn anchor(&self, log_table: &TableName, cdc_id: u64) -> Result<Option<Xid>, TailError> {
+    /// Returns transaction and time of a log row, `None` when the row is gone.
+    pub(super) async fn anchor(
+        &self,
+        table: &TableName,
+        cdc_id: u64,
+    ) -> Result<Option<(Xid, i64)>, TailError> {
         const WHAT: &str = "the anchors";
-        let rows = self.rows(WHAT, &sql::anchor(log_table, cdc_id)).await?;
-        rows.first().map(|row| parse(row, 0, WHAT)).transpose()
+        let rows = self.rows(WHAT, &sql::anchor(table, cdc_id)).await?;
+        rows.first().map(|row| Ok((parse(row, 0, WHAT)?, parse(row, 1, WHAT)?))).transpose()
     }
 }
 

@@ -157,7 +157,10 @@ pub(super) fn identity() -> String {
 
 /// Looks up published rows again: do they still stand in the log as they were?
 pub(super) fn anchor(log_table: &TableName, cdc_id: u64) -> String {
-    format!("select cdc_txid from {} where cdc_id = {cdc_id}", log_table.quoted())
+    format!(
+        "select cdc_txid, (extract(epoch from cdc_at) * 1000000)::pg_catalog.int8 from {} where cdc_id = {cdc_id}",
+        log_table.quoted()
+    )
 }
 
 fn regclass(name: &TableName) -> String {

@@ -20,6 +20,8 @@ pub struct Message {
     pub cdc_id: u64,
     /// Transaction that wrote the log row.
     pub txid: u64,
+    /// When it was logged, microseconds since 1970.
+    pub at_micros: i64,
     /// What happened.
     pub op: Op,
     /// The key.
@@ -100,7 +102,7 @@ impl WindowBuilder {
         let middle = self.bytes.len();
         table.encoder.value(op, &columns, origin, &mut self.bytes).map_err(wrong)?;
         let (key, value) = (start..middle, middle..self.bytes.len());
-        self.messages.push(Message { table: index, cdc_id, txid, op, key, value });
+        self.messages.push(Message { table: index, cdc_id, txid, at_micros, op, key, value });
         Ok(cdc_id)
     }
 }
