@@ -13,3 +13,5 @@ pub mod offset;
 pub mod consume;
 pub mod apply;
 pub mod mirror;
+pub mod runtime;
+pub mod error;

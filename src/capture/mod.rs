@@ -19,3 +19,8 @@ pub async fn verify(_c: &tokio_postgres::Client, _s: &str, _t: &[Captured]) -> R
 pub fn fingerprint_sql(_s: &str) -> String {
     String::new()
 }
+impl CaptureError {
+    pub fn as_query(&self) -> Option<&tokio_postgres::Error> {
+        None
+    }
+}

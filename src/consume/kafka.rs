@@ -12,9 +12,9 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{ConsumeError, Positions, Progress};
-use crate::config;
+use crate::config::{self, Config};
 use crate::publish::client_config;
-use crate::wire::{HEADERS, SCHEMA_HEADER};
+use crate::wire::{HEADERS, SCHEMA_HEADER, cuts_topic, schemas_topic};
 
 /// Longest wait for an answer of the cluster.
 const ASK: Duration = Duration::from_secs(20);
@@ -72,19 +72,12 @@ fn consumer_config(kafka: &config::Kafka, group: &str) -> rdkafka::ClientConfig 
 }
 
 impl Reader {
-    /// Reads every partition of `topics` from its position, or from offset 0 where it has none.
-    pub(super) fn open(
-        kafka: &config::Kafka,
-        group: &str,
-        topics: &[String],
-        positions: &Positions,
-    ) -> Result<Self, ConsumeError> {
-        let mut client = consumer_config(kafka, group);
+    /// Reads every partition of the pipeline's topics from its position, or from offset 0 where it has none.
+    /// Blocking.
+    pub(super) fn open(config: &Config, group: &str, positions: &Positions) -> Result<Self, ConsumeError> {
+        let mut client = consumer_config(&config.kafka, group);
         let probe: StreamConsumer = client.create().map_err(failed("creating the consumer"))?;
-        let mut partitions = Vec::new();
-        for topic in topics {
-            partitions.extend(partitions_of(&probe, topic)?);
-        }
+        let partitions = topics(&probe, config.topic_prefix())?;
         drop(probe);
         let share = (AHEAD_KBYTES / partitions.len().max(1)).clamp(64, 4096);
         client.set("queued.max.messages.kbytes", share.to_string());
@@ -159,17 +152,22 @@ impl Reader {
     }
 }
 
-fn partitions_of(consumer: &StreamConsumer, topic: &str) -> Result<Vec<(String, i32)>, ConsumeError> {
-    let metadata = consumer.fetch_metadata(Some(topic), ASK).map_err(failed("asking for the topics"))?;
-    let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
-    let partitions: Vec<_> = found
-        .map(|found| found.partitions().iter().map(|p| (topic.to_owned(), p.id())).collect())
-        .unwrap_or_default();
-    if partitions.is_empty() {
-        Err(ConsumeError::NoTopic { topic: topic.to_owned() })
-    } else {
-        Ok(partitions)
+/// Returns the partitions of the pipeline's own topics and of every data topic under its prefix.
+fn topics(consumer: &StreamConsumer, prefix: &str) -> Result<Vec<(String, i32)>, ConsumeError> {
+    let metadata = consumer.fetch_metadata(None, ASK).map_err(failed("asking for the topics"))?;
+    let ours = |name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+    let found = metadata.topics().iter().filter(|topic| ours(topic.name()) && topic.error().is_none());
+    let partitions: Vec<(String, i32)> = found
+        .flat_map(|topic| {
+            topic.partitions().iter().map(|partition| (topic.name().to_owned(), partition.id()))
+        })
+        .collect();
+    for topic in [cuts_topic(prefix), schemas_topic(prefix)] {
+        if !partitions.iter().any(|(name, _)| *name == topic) {
+            return Err(ConsumeError::NoTopic { topic });
+        }
     }
+    Ok(partitions)
 }
 
 fn record(
@@ -203,29 +201,29 @@ fn record(
 /// Positions kept as the offsets of a consumer group: the mirror's, and what people see of the applier.
 pub struct GroupOffsets {
     consumer: StreamConsumer,
-    topics: Vec<String>,
+    partitions: Vec<(String, i32)>,
 }
 
 impl std::fmt::Debug for GroupOffsets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GroupOffsets").field("topics", &self.topics).finish_non_exhaustive()
+        f.debug_struct("GroupOffsets").field("partitions", &self.partitions.len()).finish_non_exhaustive()
     }
 }
 
 impl GroupOffsets {
-    /// Opens the offsets of `group` over `topics`.
-    pub fn open(kafka: &config::Kafka, group: &str, topics: Vec<String>) -> Result<Self, ConsumeError> {
-        let consumer = consumer_config(kafka, group).create().map_err(failed("creating the consumer"))?;
-        Ok(Self { consumer, topics })
+    /// Opens the offsets of `group` over the pipeline's topics. Blocking.
+    pub fn open(config: &Config, group: &str) -> Result<Self, ConsumeError> {
+        let consumer: StreamConsumer =
+            consumer_config(&config.kafka, group).create().map_err(failed("creating the consumer"))?;
+        let topics = topics(&consumer, config.topic_prefix())?;
+        Ok(Self { consumer, partitions: topics })
     }
 
     /// Returns the committed offsets. Blocking.
     pub fn load(&self) -> Result<Positions, ConsumeError> {
         let mut asked = TopicPartitionList::new();
-        for topic in &self.topics {
-            for (topic, partition) in partitions_of(&self.consumer, topic)? {
-                asked.add_partition(&topic, partition);
-            }
+        for (topic, partition) in &self.partitions {
+            asked.add_partition(topic, *partition);
         }
         let committed =
             self.consumer.committed_offsets(asked, ASK).map_err(failed("reading the group's offsets"))?;

@@ -118,14 +118,14 @@ type Gathered = (Batch, Vec<Arc<Table>>);
 
 /// Consumes until `stop`, applying batch by batch to `target`. On stop the batches at hand are still applied.
 ///
-/// `topics` are the data topics to begin with; one that appears later ends this call with [`ConsumeError::NewTopic`].
+/// `observe` hears `None` once the positions are read, then of every batch that was applied. A topic that appears
+/// later ends this call with [`ConsumeError::NewTopic`].
 pub async fn run<T: Target>(
     config: &Config,
     target: &mut T,
-    topics: &[String],
     limits: Limits,
     stop: &CancellationToken,
-    mut applied: impl FnMut(&Batch) + Send,
+    mut observe: impl FnMut(Option<&Batch>) + Send,
 ) -> Result<(), ConsumeError> {
     let positions = tokio::select! {
         biased;
@@ -133,7 +133,8 @@ pub async fn run<T: Target>(
         positions = target.resume() => positions?,
     };
     let group = group(config, target.name());
-    let parts = Parts::open(config, &group, topics, &positions)?;
+    let parts = tokio::task::block_in_place(|| Parts::open(config, &group, &positions))?;
+    observe(None);
     let (sender, mut batches) = mpsc::channel(1);
     let gatherer = Gatherer {
         parts,
@@ -150,7 +151,7 @@ pub async fn run<T: Target>(
             target.prepare(table).await?;
         }
         target.apply(&batch).await?;
-        applied(&batch);
+        observe(Some(&batch));
     }
     match reading.await {
         Ok(ended) => ended,

@@ -53,20 +53,13 @@ impl std::fmt::Debug for Record {
 }
 
 impl Parts {
-    /// Opens the topics of `tables` (and the pipeline's own) at `positions`.
-    pub(super) fn open(
-        config: &Config,
-        group: &str,
-        tables: &[String],
-        positions: &Positions,
-    ) -> Result<Self, ConsumeError> {
+    /// Opens the pipeline's topics at `positions`. Blocking.
+    pub(super) fn open(config: &Config, group: &str, positions: &Positions) -> Result<Self, ConsumeError> {
         let prefix = config.topic_prefix();
         let (cuts, schemas) = (cuts_topic(prefix), schemas_topic(prefix));
-        let mut topics = vec![cuts.clone(), schemas.clone()];
-        topics.extend(tables.iter().cloned());
         Ok(Self {
             pipeline: config.pipeline.clone(),
-            reader: Reader::open(&config.kafka, group, &topics, positions)?,
+            reader: Reader::open(config, group, positions)?,
             cuts,
             current: None,
             held: BTreeMap::new(),

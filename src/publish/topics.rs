@@ -90,11 +90,11 @@ pub struct Recorded {
 
 /// Reads the cuts topic to its end and returns the pipeline's last record, `None` when there is none.
 ///
-/// `known` is the Kafka offset and part that the offset file names: that very record must be there, else Kafka has
-/// lost data. To be called after [`super::Publisher::open`], when nothing of a former publisher is in flight.
+/// `known` is the record that the offset file names, by Kafka offset, pass and (inside a pass) part: that very record
+/// must be there, else Kafka has lost data. To be called after [`super::Publisher::open`], when nothing of a former publisher is in flight.
 pub fn read_last_cut(
     config: &Config,
-    known: Option<(i64, u64, u32)>,
+    known: Option<(i64, u64, Option<u32>)>,
 ) -> Result<Option<Recorded>, PublishError> {
     let topic = cuts_topic(config.topic_prefix());
     let consumer: BaseConsumer = client_config(&config.kafka)
@@ -128,12 +128,12 @@ pub fn read_last_cut(
         consumer.assign(&assignment).map_err(failed("reading the cuts topic"))?;
         read_to(&consumer, &topic, high, |recorded| {
             if let Some((_, pass, part)) = known.filter(|(offset, ..)| *offset == recorded.offset)
-                && (recorded.cut.pass, recorded.cut.part) != (pass, part)
+                && (recorded.cut.pass != pass || part.is_some_and(|part| part != recorded.cut.part))
             {
                 return Err(PublishError::Contradiction {
                     found: format!(
-                        "the offset file names pass {pass} part {part} at record {start} of {topic}, but pass {} part \
-                         {} stands there",
+                        "the offset file names pass {pass} at record {start} of {topic}, but pass {} part {} stands \
+                         there",
                         recorded.cut.pass, recorded.cut.part
                     ),
                 });

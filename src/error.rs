@@ -1,0 +1,202 @@
+//! Errors at the top, and the one place that decides what an error means.
+
+use std::path::PathBuf;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio_postgres::error::SqlState;
+
+use crate::capture::CaptureError;
+use crate::config::ConfigError;
+use crate::consume::{ConsumeError, TargetError};
+use crate::offset::OffsetError;
+use crate::publish::PublishError;
+use crate::session::SessionError;
+use crate::tail::TailError;
+
+/// Everything that can end a command or a daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No session.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// Capture is not as it should be.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The tail gave up a pass.
+    #[error(transparent)]
+    Tail(#[from] TailError),
+    /// A part could not be published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The offset file cannot be used.
+    #[error(transparent)]
+    Offset(#[from] OffsetError),
+    /// Consuming stopped.
+    #[error(transparent)]
+    Consume(#[from] ConsumeError),
+    /// A target refused.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A pipeline without an offset file, and nothing on the topics: a first start must be made explicit.
+    #[error("there is no offset file for pipeline {pipeline} in {}: run `tripline init` for a first start", dir.display())]
+    FirstStart {
+        /// The pipeline.
+        pipeline: String,
+        /// Where the file was looked for.
+        dir: PathBuf,
+    },
+    /// A pipeline that has published, without its offset file.
+    #[error(
+        "the offset file of pipeline {pipeline} is missing in {}, but the cuts topic holds its position: rebuild it \
+         with `tripline offset recover`, or start over with `tripline offset reset`",
+        dir.display()
+    )]
+    LostFile {
+        /// The pipeline.
+        pipeline: String,
+        /// Where the file was looked for.
+        dir: PathBuf,
+    },
+    /// The configuration names nothing to do.
+    #[error("nothing to apply to: configure [destination], [clickhouse] or both")]
+    NoTarget,
+    /// A signal handler could not be installed.
+    #[error("cannot listen to signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// What a daemon does about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// Start again at once: nothing is wrong.
+    Again,
+    /// Somebody else is away for a while: start again after a wait.
+    Retry,
+    /// A person is needed.
+    Halt,
+}
+
+impl Error {
+    /// Decides what a daemon does about this error. What is not known to pass by itself halts.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Config(_) | Self::Offset(_) | Self::FirstStart { .. } | Self::LostFile { .. } => {
+                Disposition::Halt
+            }
+            Self::NoTarget | Self::Signals(_) => Disposition::Halt,
+            Self::Session(error) => session(error),
+            Self::Capture(error) => capture(error),
+            Self::Tail(error) => tail(error),
+            Self::Publish(error) => publish(error),
+            Self::Consume(error) => consume(error),
+            Self::Target(error) => target(error),
+        }
+    }
+}
+
+fn session(error: &SessionError) -> Disposition {
+    match error {
+        SessionError::Url { .. } => Disposition::Halt,
+        SessionError::Connect { source, .. } => postgres(source),
+    }
+}
+
+fn capture(error: &CaptureError) -> Disposition {
+    error.as_query().map_or(Disposition::Halt, postgres)
+}
+
+fn tail(error: &TailError) -> Disposition {
+    match error {
+        TailError::Session(error) => session(error),
+        TailError::Query { source, .. } => postgres(source),
+        TailError::Capture(error) => capture(error),
+        TailError::Restarted | TailError::Locked => Disposition::Retry,
+        TailError::Answer(_) | TailError::Line | TailError::Row { .. } | TailError::Identity { .. } => {
+            Disposition::Halt
+        }
+    }
+}
+
+/// A server that is away, starting, stopping, full or busy comes back; everything else is for a person.
+fn postgres(error: &tokio_postgres::Error) -> Disposition {
+    let Some(code) = error.code() else {
+        // No answer from the server: the connection is gone or was never made.
+        return Disposition::Retry;
+    };
+    let passing = ["08", "40", "53", "55", "57"].iter().any(|class| code.code().starts_with(class));
+    if passing && *code != SqlState::DATABASE_DROPPED { Disposition::Retry } else { Disposition::Halt }
+}
+
+fn publish(error: &PublishError) -> Disposition {
+    match error {
+        PublishError::Kafka { source, .. } => kafka(source),
+        PublishError::Delivery { .. } | PublishError::TimedOut { .. } => Disposition::Retry,
+        PublishError::TooLarge { .. }
+        | PublishError::Fenced { .. }
+        | PublishError::NoTopic { .. }
+        | PublishError::Contradiction { .. }
+        | PublishError::Foreign { .. } => Disposition::Halt,
+    }
+}
+
+fn consume(error: &ConsumeError) -> Disposition {
+    match error {
+        ConsumeError::Kafka { source, .. } => kafka(source),
+        ConsumeError::NewTopic { .. } => Disposition::Again,
+        ConsumeError::Target(error) => target(error),
+        ConsumeError::NoTopic { .. }
+        | ConsumeError::Gone { .. }
+        | ConsumeError::Foreign { .. }
+        | ConsumeError::Unreadable { .. }
+        | ConsumeError::Format { .. }
+        | ConsumeError::NoSchema { .. } => Disposition::Halt,
+    }
+}
+
+fn target(error: &TargetError) -> Disposition {
+    match error {
+        TargetError::Unavailable { .. } | TargetError::Overtaken { .. } => Disposition::Retry,
+        TargetError::Refused { .. } | TargetError::Setup { .. } => Disposition::Halt,
+    }
+}
+
+/// Brokers come and go, rights and settings do not change by themselves.
+fn kafka(error: &KafkaError) -> Disposition {
+    if matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::Nul(_)) {
+        return Disposition::Halt;
+    }
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::Authentication
+            | RDKafkaErrorCode::UnsupportedSASLMechanism
+            | RDKafkaErrorCode::UnsupportedVersion
+            | RDKafkaErrorCode::InvalidReplicationFactor
+            | RDKafkaErrorCode::InvalidConfig
+            | RDKafkaErrorCode::PolicyViolation,
+        ) => Disposition::Halt,
+        _ => Disposition::Retry,
+    }
+}
+
+/// Returns an error and its causes in one line, as people read it.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let next_text = next.to_string();
+        if !text.ends_with(&next_text) {
+            text.push_str(": ");
+            text.push_str(&next_text);
+        }
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,110 @@
+//! The destination side as daemons: one task per target, each with its own consumer and positions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::supervisor::Ready;
+use crate::apply::PostgresTarget;
+use crate::config::Config;
+use crate::consume::{self, Batch, ConsumeError, GroupOffsets, Limits, Positions, Progress, TargetError};
+use crate::error::Error;
+use crate::mirror::{ClickHouseTarget, ProgressStore};
+
+/// Applies to the destination PostgreSQL until the stop.
+pub(super) async fn postgres(
+    config: Arc<Config>,
+    stop: CancellationToken,
+    ready: Ready,
+) -> Result<(), Error> {
+    let Some(url) = config.destination_url()? else { return Ok(()) };
+    let mut target = PostgresTarget::new(url, &config.pipeline, &config.apply);
+    let limits = Limits {
+        rows: config.apply.batch_rows,
+        bytes: config.apply.batch_bytes,
+        wait: Duration::from_millis(config.apply.batch_ms),
+    };
+    consume::run(&config, &mut target, limits, &stop, observer("postgres", ready)).await?;
+    Ok(())
+}
+
+/// Mirrors into ClickHouse until the stop.
+pub(super) async fn clickhouse(
+    config: Arc<Config>,
+    stop: CancellationToken,
+    ready: Ready,
+) -> Result<(), Error> {
+    let Some(clickhouse) = &config.clickhouse else { return Ok(()) };
+    let mut target = ClickHouseTarget::new(clickhouse, GroupStore::new(&config));
+    let limits = Limits {
+        rows: config.mirror.batch_rows,
+        bytes: config.mirror.batch_bytes,
+        wait: Duration::from_millis(config.mirror.batch_ms),
+    };
+    consume::run(&config, &mut target, limits, &stop, observer("clickhouse", ready)).await?;
+    Ok(())
+}
+
+/// Says what happens: `None` once the positions are read, then every batch.
+fn observer(target: &'static str, ready: Ready) -> impl FnMut(Option<&Batch>) + Send {
+    move |batch| match batch {
+        None => ready.set(),
+        Some(batch) => {
+            tracing::debug!(
+                target_name = target,
+                pass = batch.cut.pass,
+                changes = batch.changes.len(),
+                "applied"
+            );
+        }
+    }
+}
+
+/// The mirror's progress in Kafka's consumer group.
+pub(crate) struct GroupStore {
+    config: Arc<Config>,
+    offsets: Option<Arc<GroupOffsets>>,
+}
+
+impl GroupStore {
+    pub(crate) fn new(config: &Arc<Config>) -> Self {
+        Self { config: Arc::clone(config), offsets: None }
+    }
+}
+
+impl ProgressStore for GroupStore {
+    async fn load(&mut self) -> Result<Positions, TargetError> {
+        let config = Arc::clone(&self.config);
+        let opened = tokio::task::spawn_blocking(move || {
+            let offsets = GroupOffsets::open(&config, &consume::group(&config, "clickhouse"))?;
+            let positions = offsets.load()?;
+            Ok((Arc::new(offsets), positions))
+        });
+        let (offsets, positions) = answer(opened.await, "reading the group's offsets")?;
+        self.offsets = Some(offsets);
+        Ok(positions)
+    }
+
+    async fn save(&mut self, progress: &[Progress]) -> Result<(), TargetError> {
+        let Some(offsets) = &self.offsets else { return Ok(()) };
+        let (offsets, progress) = (Arc::clone(offsets), progress.to_vec());
+        let saved = tokio::task::spawn_blocking(move || offsets.save(&progress));
+        answer(saved.await, "committing the group's offsets")
+    }
+}
+
+fn answer<T>(
+    ended: Result<Result<T, ConsumeError>, tokio::task::JoinError>,
+    what: &str,
+) -> Result<T, TargetError> {
+    let unavailable = |source: Box<dyn std::error::Error + Send + Sync>| TargetError::Unavailable {
+        target: "clickhouse",
+        what: what.to_owned(),
+        source,
+    };
+    match ended {
+        Ok(result) => result.map_err(|error| unavailable(error.into())),
+        Err(panic) => Err(unavailable(panic.into())),
+    }
+}

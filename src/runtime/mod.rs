@@ -1,0 +1,56 @@
+//! Running it: the daemons, what starts them again and what stops them.
+
+mod applier;
+mod publisher;
+mod signals;
+mod supervisor;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::error::Error;
+
+pub use signals::stop_on_signals;
+use supervisor::Supervisor;
+
+/// Which halves run in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halves {
+    /// Source to Kafka.
+    Publish,
+    /// Kafka to the targets.
+    Apply,
+    /// Both.
+    Both,
+}
+
+/// Runs the daemons until `stop`, or until one needs a person: then the others are stopped too and its error is
+/// returned. Each target runs by itself: one being down does not hold up the other.
+pub async fn run(config: Config, halves: Halves, stop: CancellationToken) -> Result<(), Error> {
+    let config = Arc::new(config);
+    let mut supervisor = Supervisor::new(stop);
+    if halves != Halves::Apply {
+        let config = Arc::clone(&config);
+        supervisor.spawn("publish", move |stop, ready| publisher::run(Arc::clone(&config), stop, ready));
+    }
+    if halves != Halves::Publish {
+        if config.destination.is_none() && config.clickhouse.is_none() && halves == Halves::Apply {
+            return Err(Error::NoTarget);
+        }
+        if config.destination.is_some() {
+            let config = Arc::clone(&config);
+            supervisor.spawn("apply postgres", move |stop, ready| {
+                applier::postgres(Arc::clone(&config), stop, ready)
+            });
+        }
+        if config.clickhouse.is_some() {
+            let config = Arc::clone(&config);
+            supervisor.spawn("apply clickhouse", move |stop, ready| {
+                applier::clickhouse(Arc::clone(&config), stop, ready)
+            });
+        }
+    }
+    supervisor.join().await
+}

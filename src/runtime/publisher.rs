@@ -1,0 +1,201 @@
+//! The source side as a daemon: tail, publisher and offset file, each on its own thread or task, in a row.
+//!
+//! The next window is read while Kafka confirms the last one, and the file is written while the next is published.
+//! The file may lag behind the cuts topic, never the other way round: at the start the topic is read to its end.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::supervisor::Ready;
+use crate::config::Config;
+use crate::error::Error;
+use crate::offset::{FORMAT, OffsetDir, Stored};
+use crate::position::Position;
+use crate::publish::{PublishError, Published, Publisher, read_last_cut};
+use crate::tail::{Tail, TailError, Window};
+
+/// Publishes until the stop.
+pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Ready) -> Result<(), Error> {
+    let opening = {
+        let config = Arc::clone(&config);
+        blocking(move || open(&config))
+    };
+    let (mut publisher, offsets, mut stored) = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        opened = opening => opened?,
+    };
+    let known = (stored.source.system != 0).then_some(&stored.source);
+    let tail =
+        Tail::connect(&config, config.source_url()?, stored.position.clone(), known, &stored.anchors).await?;
+    stored.source = tail.identity().clone();
+    publisher.begin(stored.epoch, stored.source.clone());
+    let offsets = Arc::new(Mutex::new(offsets));
+    save(&offsets, &stored)?;
+    tracing::info!(
+        pass = stored.position.pass,
+        offset = stored.position.offset,
+        epoch = stored.epoch,
+        tables = tail.tables().len(),
+        "publishing"
+    );
+
+    let (windows, received) = mpsc::channel(1);
+    let (confirmed, to_save) = mpsc::channel(16);
+    let publishing = tokio::task::spawn_blocking(move || publish(publisher, received, confirmed));
+    let saving = tokio::task::spawn_blocking(move || save_all(&offsets, stored, to_save));
+    let reading = AbortOnDropHandle::new(tokio::spawn(read(config, tail, windows, stop, ready)));
+    // The publisher's error comes first: when it goes, the tail only finds its channel closed.
+    let published = joined(publishing.await);
+    let saved = joined(saving.await);
+    let read = joined(reading.await);
+    published.map_err(Error::from).and(saved).and(read.map_err(Error::from))
+}
+
+/// Opens lock, producers and offset file, and brings the position up to what the cuts topic says.
+fn open(config: &Config) -> Result<(Publisher, OffsetDir, Stored), Error> {
+    let mut offsets = OffsetDir::lock(&config.offset.dir, &config.pipeline)?;
+    let stored = offsets.load()?;
+    // First fence whoever published before; only then is the end of the cuts topic the end.
+    let publisher = Publisher::open(config)?;
+    let known = stored.as_ref().and_then(|stored| {
+        let part = stored.position.inside.as_ref().map(|inside| inside.part - 1);
+        stored.cuts_offset.map(|offset| (offset, stored.position.pass, part))
+    });
+    let recorded = read_last_cut(config, known)?;
+    let dir = || config.offset.dir.clone();
+    let Some(mut stored) = stored else {
+        let pipeline = config.pipeline.clone();
+        return Err(match recorded {
+            Some(_) => Error::LostFile { pipeline, dir: dir() },
+            None => Error::FirstStart { pipeline, dir: dir() },
+        });
+    };
+    if let Some(recorded) = recorded {
+        if Some(recorded.offset) > stored.cuts_offset {
+            stored.position = recorded.cut.position;
+            stored.cuts_offset = Some(recorded.offset);
+            stored.anchors.clear();
+        }
+        stored.epoch = stored.epoch.max(recorded.cut.epoch);
+    }
+    stored.epoch += 1;
+    Ok((publisher, offsets, stored))
+}
+
+/// Reads windows and hands them on. Ends at the stop; an open transaction ends with its connection.
+async fn read(
+    config: Arc<Config>,
+    mut tail: Tail,
+    windows: mpsc::Sender<Window>,
+    stop: CancellationToken,
+    ready: Ready,
+) -> Result<(), TailError> {
+    let busy = Duration::from_millis(config.tail.busy_interval_ms);
+    let idle = Duration::from_millis(config.tail.idle_interval_ms);
+    let mut wait = busy;
+    loop {
+        let polled = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            polled = tail.poll() => polled,
+        };
+        let found = match polled {
+            Err(error @ TailError::Locked) => {
+                tracing::warn!("{error}");
+                None
+            }
+            other => other?,
+        };
+        ready.set();
+        wait = match found {
+            None => (wait * 2).clamp(busy, idle),
+            Some(window) => {
+                let full = !window.done;
+                if windows.send(window).await.is_err() {
+                    return Ok(());
+                }
+                if full {
+                    continue;
+                }
+                busy
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Publishes window by window.
+fn publish(
+    mut publisher: Publisher,
+    mut windows: mpsc::Receiver<Window>,
+    confirmed: mpsc::Sender<Published>,
+) -> Result<(), PublishError> {
+    while let Some(window) = windows.blocking_recv() {
+        let published = publisher.publish(&window)?;
+        tracing::debug!(pass = published.position.pass, rows = published.rows, "published");
+        if confirmed.blocking_send(published).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the newest confirmed position; those that came in between are skipped.
+fn save_all(
+    offsets: &Mutex<OffsetDir>,
+    mut stored: Stored,
+    mut confirmed: mpsc::Receiver<Published>,
+) -> Result<(), Error> {
+    while let Some(mut published) = confirmed.blocking_recv() {
+        while let Ok(newer) = confirmed.try_recv() {
+            published = newer;
+        }
+        stored.position = published.position;
+        stored.cuts_offset = Some(published.cuts_offset);
+        if !published.anchors.is_empty() {
+            stored.anchors = published.anchors;
+        }
+        save(offsets, &stored)?;
+    }
+    Ok(())
+}
+
+fn save(offsets: &Mutex<OffsetDir>, stored: &Stored) -> Result<(), Error> {
+    let mut offsets = offsets.lock().unwrap_or_else(PoisonError::into_inner);
+    offsets.save(stored).map_err(Error::from)
+}
+
+/// Returns what the file of a pipeline that never published holds.
+pub(crate) fn first(config: &Config) -> Stored {
+    Stored {
+        format: FORMAT,
+        pipeline: config.pipeline.clone(),
+        source: Default::default(),
+        sequence: format!("{}.cdc_id_seq", config.capture.schema),
+        position: Position::start(),
+        epoch: 0,
+        cuts_offset: None,
+        anchors: Vec::new(),
+        saved_at: String::new(),
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    joined(tokio::task::spawn_blocking(work).await)
+}
+
+/// Returns a task's result; its panic goes on here.
+fn joined<T>(ended: Result<T, tokio::task::JoinError>) -> T {
+    match ended {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
