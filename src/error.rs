@@ -63,6 +63,15 @@ pub enum Error {
     /// The configuration names nothing to do.
     #[error("nothing to apply to: configure [destination], [clickhouse] or both")]
     NoTarget,
+    /// No cuts record from which an offset file could be rebuilt.
+    #[error("the cuts topic holds nothing of pipeline {pipeline}: there is no position to recover")]
+    NothingToRecover {
+        /// The pipeline.
+        pipeline: String,
+    },
+    /// The asynchronous runtime could not be started.
+    #[error("cannot start the runtime")]
+    Runtime(#[source] std::io::Error),
     /// A signal handler could not be installed.
     #[error("cannot listen to signals")]
     Signals(#[source] std::io::Error),
@@ -86,7 +95,7 @@ impl Error {
             Self::Config(_) | Self::Offset(_) | Self::FirstStart { .. } | Self::LostFile { .. } => {
                 Disposition::Halt
             }
-            Self::NoTarget | Self::Signals(_) => Disposition::Halt,
+            Self::NoTarget | Self::NothingToRecover { .. } | Self::Runtime(_) | Self::Signals(_) => Disposition::Halt,
             Self::Session(error) => session(error),
             Self::Capture(error) => capture(error),
             Self::Tail(error) => tail(error),

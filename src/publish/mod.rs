@@ -20,7 +20,7 @@ use crate::wire::{Cut, Range, cuts_topic, data_topic, schemas_topic};
 pub(crate) use kafka::client_config;
 use kafka::{Producer, Record};
 
-pub use topics::{Recorded, create_topics, delete_topics, read_last_cut};
+pub use topics::{Recorded, create_topics, delete_group, delete_topics, missing_topics, read_last_cut};
 
 /// Rows of the last part that the position remembers, for recognising the source after a restart.
 const ANCHORS: usize = 8;

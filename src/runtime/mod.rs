@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::error::Error;
 
+pub(crate) use applier::GroupStore;
+pub(crate) use publisher::{first, first_position, forward};
 pub use signals::stop_on_signals;
 use supervisor::Supervisor;
 

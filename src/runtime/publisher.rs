@@ -13,9 +13,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::supervisor::Ready;
 use crate::config::Config;
 use crate::error::Error;
-use crate::offset::{FORMAT, OffsetDir, Stored};
-use crate::position::Position;
-use crate::publish::{PublishError, Published, Publisher, read_last_cut};
+use crate::offset::{self, FORMAT, OffsetDir, Stored};
+use crate::position::{Identity, Position};
+use crate::publish::{PublishError, Published, Publisher, Recorded, read_last_cut};
 use crate::tail::{Tail, TailError, Window};
 
 /// Publishes until the stop.
@@ -76,12 +76,7 @@ fn open(config: &Config) -> Result<(Publisher, OffsetDir, Stored), Error> {
         });
     };
     if let Some(recorded) = recorded {
-        if Some(recorded.offset) > stored.cuts_offset {
-            stored.position = recorded.cut.position;
-            stored.cuts_offset = Some(recorded.offset);
-            stored.anchors.clear();
-        }
-        stored.epoch = stored.epoch.max(recorded.cut.epoch);
+        forward(&mut stored, recorded);
     }
     stored.epoch += 1;
     Ok((publisher, offsets, stored))
@@ -173,12 +168,22 @@ fn save(offsets: &Mutex<OffsetDir>, stored: &Stored) -> Result<(), Error> {
     offsets.save(stored).map_err(Error::from)
 }
 
+/// Moves a position forward to what the cuts topic says: the file may lag behind it.
+pub(crate) fn forward(stored: &mut Stored, recorded: Recorded) {
+    if Some(recorded.offset) > stored.cuts_offset {
+        stored.position = recorded.cut.position;
+        stored.cuts_offset = Some(recorded.offset);
+        stored.anchors.clear();
+    }
+    stored.epoch = stored.epoch.max(recorded.cut.epoch);
+}
+
 /// Returns what the file of a pipeline that never published holds.
 pub(crate) fn first(config: &Config) -> Stored {
     Stored {
         format: FORMAT,
         pipeline: config.pipeline.clone(),
-        source: Default::default(),
+        source: Identity::default(),
         sequence: format!("{}.cdc_id_seq", config.capture.schema),
         position: Position::start(),
         epoch: 0,
@@ -186,6 +191,20 @@ pub(crate) fn first(config: &Config) -> Stored {
         anchors: Vec::new(),
         saved_at: String::new(),
     }
+}
+
+/// Writes the offset file of a new pipeline: the first start is made explicit. Returns false when there is a file
+/// already, or when the pipeline has published before (then a person decides).
+pub(crate) fn first_position(config: &Config) -> Result<bool, Error> {
+    if offset::read(&config.offset.dir, &config.pipeline)?.is_some() {
+        return Ok(false);
+    }
+    let mut offsets = OffsetDir::lock(&config.offset.dir, &config.pipeline)?;
+    if read_last_cut(config, None)?.is_some() {
+        return Ok(false);
+    }
+    offsets.save(&first(config))?;
+    Ok(true)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

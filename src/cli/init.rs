@@ -1,0 +1,92 @@
+//! `tripline init` and `tripline uninstall`.
+
+use std::sync::Arc;
+
+use super::Outcome;
+use crate::apply::PostgresTarget;
+use crate::capture::{self, Action, InitOptions, InitReport};
+use crate::config::Config;
+use crate::consume::Target;
+use crate::error::Error;
+use crate::mirror::ClickHouseTarget;
+use crate::offset::OffsetDir;
+use crate::publish::create_topics;
+use crate::runtime::{GroupStore, first_position};
+use crate::session;
+use crate::table::{Table, TableName};
+
+/// Installs everything that is missing, from the source to the targets, and makes the first start explicit by writing
+/// the offset file of a new pipeline.
+pub(super) async fn run(config: &Config, dry_run: bool, skip_unusable: bool) -> Result<Outcome, Error> {
+    let mut client = session::connect("source", config.source_url()?, "init").await?;
+    let report = capture::init(&mut client, config, InitOptions { dry_run, skip_unusable }).await?;
+    if dry_run {
+        print!("{}", report.sql);
+        return Ok(Outcome::Fine);
+    }
+    print_report(&report);
+    let captured = capture::load(&client, &config.capture.schema).await?;
+    let tables: Vec<Arc<Table>> = captured.into_iter().map(|captured| Arc::new(captured.table)).collect();
+    let names: Vec<TableName> = tables.iter().map(|table| table.name.clone()).collect();
+    let created = create_topics(config, &names).await?;
+    println!("topics: {} created, {} in all", created.len(), names.len() + 2);
+    if let Some(url) = config.destination_url()? {
+        PostgresTarget::new(url, &config.pipeline, &config.apply).install(&tables).await?;
+        println!("destination: {} tables ready", tables.len());
+    }
+    if let Some(clickhouse) = &config.clickhouse {
+        let mut target = ClickHouseTarget::new(clickhouse, GroupStore::new(&Arc::new(config.clone())));
+        for table in &tables {
+            target.prepare(table).await?;
+        }
+        println!("clickhouse: {} tables ready in {}", tables.len(), clickhouse.database);
+    }
+    let written = tokio::task::block_in_place(|| first_position(config))?;
+    println!(
+        "offset file: {}",
+        if written { "written, the first start publishes the whole log" } else { "left as it is" }
+    );
+    Ok(if report.refused.is_empty() { Outcome::Fine } else { Outcome::Warning })
+}
+
+fn print_report(report: &InitReport) {
+    for table in &report.tables {
+        let action = match table.action {
+            Action::Unchanged => "unchanged",
+            Action::Installed => "installed",
+            Action::Altered => "altered",
+            Action::Repaired => "repaired",
+        };
+        println!("{:<40} {:<10} {:<10} version {}", table.table.to_string(), action, table.mode, table.version);
+        for note in &table.notes {
+            println!("    {note}");
+        }
+    }
+    for refusal in &report.refused {
+        println!("{:<40} left out: {}; {}", refusal.table.to_string(), refusal.why, refusal.way_out);
+    }
+    for name in &report.kept {
+        println!("{:<40} still captured, though no pattern names it", name.to_string());
+    }
+}
+
+/// Removes capture from the source.
+pub(super) async fn uninstall(config: &Config, yes: bool) -> Result<Outcome, Error> {
+    let mut client = session::connect("source", config.source_url()?, "uninstall").await?;
+    if !yes {
+        let captured = capture::load(&client, &config.capture.schema).await?;
+        println!("would remove schema {} and the triggers of:", config.capture.schema);
+        for captured in captured {
+            println!("  {}", captured.table.name);
+        }
+        println!("nothing was changed; add --yes to do it");
+        return Ok(Outcome::Warning);
+    }
+    // A publisher that runs would halt in the middle; the lock says whether there is one.
+    let _lock = OffsetDir::lock(&config.offset.dir, &config.pipeline)?;
+    for removed in capture::uninstall(&mut client, &config.capture.schema).await?.removed {
+        println!("removed {removed}");
+    }
+    println!("nothing of ours is left in the source");
+    Ok(Outcome::Fine)
+}

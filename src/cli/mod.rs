@@ -1,0 +1,156 @@
+//! The command line: what can be asked, and where each answer is found.
+
+mod check;
+mod init;
+mod offset;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, Log, LogFormat};
+use crate::error::Error;
+use crate::runtime::{self, Halves};
+
+/// Trigger-based change data capture for PostgreSQL: to Kafka, a second PostgreSQL and ClickHouse.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Args {
+    /// Configuration file [default: ./tripline.toml, then /etc/tripline/tripline.toml]
+    #[arg(short, long, env = "TRIPLINE_CONFIG", global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Install capture, topics, and the tables at the targets; changes nothing that is already right
+    Init {
+        /// Print the SQL for the source, change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Go on without the tables that cannot be captured
+        #[arg(long)]
+        skip_unusable: bool,
+    },
+    /// Look at everything that tripline depends on; exit 1 on warnings, 2 on errors
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run both halves in one process
+    Run,
+    /// Run the source side: log tables to Kafka
+    Publish,
+    /// Run the destination side: Kafka to PostgreSQL and ClickHouse
+    Apply,
+    /// Show how far every stage is; exit 1 when something lags behind
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show or change where the pipeline stands
+    Offset {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: OffsetAction,
+    },
+    /// Remove capture from the source, with a proof that nothing is left
+    Uninstall {
+        /// Do it; without this only say what would be done
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// What to do with the position.
+#[derive(Debug, Subcommand)]
+pub enum OffsetAction {
+    /// Show the offset file
+    Show {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Start over: the whole log is published and applied again
+    Reset {
+        /// Do it; without this only say what would be done
+        #[arg(long)]
+        yes: bool,
+        /// Say what would be done and exit 0
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Also empty the captured tables at the destination and in ClickHouse
+        #[arg(long)]
+        clear_destination: bool,
+        /// Also delete the topics; `tripline init` creates them again
+        #[arg(long)]
+        clear_topics: bool,
+    },
+    /// Rebuild a lost or damaged offset file from the cuts topic
+    Recover {
+        /// Do it; without this only say what would be done
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// How a command went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Fine.
+    Fine,
+    /// A warning or a difference.
+    Warning,
+    /// A finding that needs a person.
+    Failure,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(match outcome {
+            Outcome::Fine => 0,
+            Outcome::Warning => 1,
+            Outcome::Failure => 2,
+        })
+    }
+}
+
+/// Runs a command. Results go to stdout.
+pub async fn run(args: &Args, config: Config) -> Result<Outcome, Error> {
+    match &args.command {
+        Command::Init { dry_run, skip_unusable } => init::run(&config, *dry_run, *skip_unusable).await,
+        Command::Check { json } => check::run(&config, *json).await,
+        Command::Run => daemon(config, Halves::Both).await,
+        Command::Publish => daemon(config, Halves::Publish).await,
+        Command::Apply => daemon(config, Halves::Apply).await,
+        Command::Status { json } => status::run(&config, *json).await,
+        Command::Offset { action } => offset::run(&config, action).await,
+        Command::Uninstall { yes } => init::uninstall(&config, *yes).await,
+    }
+}
+
+async fn daemon(config: Config, halves: Halves) -> Result<Outcome, Error> {
+    let stop = runtime::stop_on_signals()?;
+    runtime::run(config, halves, stop).await?;
+    tracing::info!("stopped");
+    Ok(Outcome::Fine)
+}
+
+/// Starts logging to stderr. `RUST_LOG` wins over the configured level.
+pub fn log(log: &Log) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.level));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => subscriber.with_target(false).init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+}

@@ -1,0 +1,146 @@
+//! `tripline offset`: shows and changes where a pipeline stands.
+
+use super::{OffsetAction, Outcome};
+use crate::apply;
+use crate::capture;
+use crate::config::Config;
+use crate::consume;
+use crate::error::Error;
+use crate::mirror;
+use crate::offset::{self, OffsetDir, Stored};
+use crate::publish::{delete_group, delete_topics, read_last_cut};
+use crate::runtime::{first, forward};
+use crate::session;
+use crate::table::TableName;
+
+pub(super) async fn run(config: &Config, action: &OffsetAction) -> Result<Outcome, Error> {
+    match action {
+        OffsetAction::Show { json } => show(config, *json),
+        OffsetAction::Reset { yes, dry_run, clear_destination, clear_topics } => {
+            let reset = Reset { clear_destination: *clear_destination, clear_topics: *clear_topics };
+            reset.run(config, *yes, *dry_run).await
+        }
+        OffsetAction::Recover { yes } => tokio::task::block_in_place(|| recover(config, *yes)),
+    }
+}
+
+fn show(config: &Config, json: bool) -> Result<Outcome, Error> {
+    let holder = offset::holder(&config.offset.dir, &config.pipeline)?;
+    let stored = offset::read(&config.offset.dir, &config.pipeline)?;
+    if json {
+        let holder = holder.as_ref().map(ToString::to_string);
+        println!("{}", serde_json::json!({"offset": stored, "held": holder}));
+        return Ok(Outcome::Fine);
+    }
+    match stored {
+        None => println!("no offset file for pipeline {} in {}", config.pipeline, config.offset.dir.display()),
+        Some(stored) => print_stored(&stored),
+    }
+    println!("publisher     {}", holder.map_or("not running".to_owned(), |holder| holder.to_string()));
+    Ok(Outcome::Fine)
+}
+
+fn print_stored(stored: &Stored) {
+    let position = &stored.position;
+    println!("pipeline      {}", stored.pipeline);
+    println!("source        {} on cluster {}", stored.source.database, stored.source.system);
+    println!("offset        {}", position.offset);
+    println!("pass          {}{}", position.pass, if position.inside.is_some() { " (inside)" } else { "" });
+    println!("snapshot B    {}", position.base);
+    if let Some(inside) = &position.inside {
+        println!("snapshot T    {}, published up to {}", inside.until, inside.cursor);
+    }
+    println!("epoch         {}", stored.epoch);
+    println!("cuts record   {}", stored.cuts_offset.map_or("none yet".to_owned(), |offset| offset.to_string()));
+    println!("saved at      {}", stored.saved_at);
+}
+
+struct Reset {
+    clear_destination: bool,
+    clear_topics: bool,
+}
+
+impl Reset {
+    async fn run(&self, config: &Config, yes: bool, dry_run: bool) -> Result<Outcome, Error> {
+        let client = session::connect("source", config.source_url()?, "reset").await?;
+        let captured = capture::load(&client, &config.capture.schema).await?;
+        let tables: Vec<TableName> = captured.into_iter().map(|captured| captured.table.name).collect();
+        for line in self.plan(config, &tables) {
+            println!("{} {line}", if yes { "will" } else { "would" });
+        }
+        if !yes {
+            println!("nothing was changed; add --yes to do it");
+            return Ok(if dry_run { Outcome::Fine } else { Outcome::Warning });
+        }
+        let mut lock = tokio::task::block_in_place(|| OffsetDir::lock(&config.offset.dir, &config.pipeline))?;
+        // Targets first and the file last: whatever fails in between, saying it again goes on.
+        if let Some(url) = config.destination_url()? {
+            let clear = if self.clear_destination { tables.as_slice() } else { &[] };
+            apply::reset(url, &config.pipeline, clear).await?;
+        }
+        if let Some(clickhouse) = &config.clickhouse {
+            if self.clear_destination {
+                mirror::reset(clickhouse, &tables).await?;
+            }
+            delete_group(config, &consume::group(config, "clickhouse")).await?;
+        }
+        if self.clear_topics {
+            delete_topics(config, &tables).await?;
+        }
+        let mut stored = first(config);
+        tokio::task::block_in_place(|| -> Result<(), Error> {
+            // The epoch goes on, so that messages of former starts are never taken for new ones.
+            if !self.clear_topics && let Some(recorded) = read_last_cut(config, None)? {
+                stored.epoch = recorded.cut.epoch;
+                stored.cuts_offset = Some(recorded.offset);
+                stored.position.pass = recorded.cut.pass;
+            }
+            Ok(lock.replace(&stored)?)
+        })?;
+        println!("done: the next start publishes the whole log again");
+        if self.clear_topics {
+            println!("run `tripline init` before the next start: it creates the topics again");
+        }
+        Ok(Outcome::Fine)
+    }
+
+    fn plan(&self, config: &Config, tables: &[TableName]) -> Vec<String> {
+        let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
+        let names = names.join(", ");
+        let mut plan = Vec::new();
+        if config.destination.is_some() {
+            plan.push(format!("delete the destination's positions of pipeline {}", config.pipeline));
+            if self.clear_destination {
+                plan.push(format!("empty at the destination: {names}"));
+            }
+        }
+        if let Some(clickhouse) = &config.clickhouse {
+            plan.push(format!("delete the consumer group {}", consume::group(config, "clickhouse")));
+            if self.clear_destination {
+                plan.push(format!("empty in ClickHouse database {}: {names}", clickhouse.database));
+            }
+        }
+        if self.clear_topics {
+            plan.push(format!("delete the topics under {}. with all their messages", config.topic_prefix()));
+        }
+        plan.push(format!("set the offset file in {} back to the start", config.offset.dir.display()));
+        plan
+    }
+}
+
+fn recover(config: &Config, yes: bool) -> Result<Outcome, Error> {
+    let Some(recorded) = read_last_cut(config, None)? else {
+        return Err(Error::NothingToRecover { pipeline: config.pipeline.clone() });
+    };
+    let cut = &recorded.cut;
+    println!("the cuts topic stands at pass {} part {}, offset {}", cut.pass, cut.part, cut.position.offset);
+    if !yes {
+        println!("nothing was changed; add --yes to write the offset file");
+        return Ok(Outcome::Warning);
+    }
+    let mut stored = first(config);
+    forward(&mut stored, recorded);
+    OffsetDir::lock(&config.offset.dir, &config.pipeline)?.replace(&stored)?;
+    println!("done: the offset file is rebuilt");
+    Ok(Outcome::Fine)
+}
