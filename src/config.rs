@@ -1,7 +1,12 @@
 //! The configuration: one TOML file, every key also as `TRIPLINE__SECTION__KEY` in the environment.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod load;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -51,7 +56,7 @@ pub struct Source {
 }
 
 /// `[capture]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Capture {
     /// Schema of our objects in the source.
@@ -67,7 +72,7 @@ impl Default for Capture {
 }
 
 /// `[tail]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tail {
     /// Most log rows that one window reads and one part publishes.
@@ -98,10 +103,10 @@ impl Default for Tail {
 }
 
 /// `[offset]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Offset {
-    /// Directory of the offset files; one daemon locks it.
+    /// Directory of the offset files; the publisher locks its pipeline's file.
     pub dir: PathBuf,
 }
 
@@ -122,7 +127,7 @@ pub enum Delivery {
 }
 
 /// `[kafka]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kafka {
     /// `host:port,host:port`.
@@ -139,8 +144,36 @@ pub struct Kafka {
     pub delivery: Delivery,
     /// Send a tombstone behind every delete.
     pub tombstones: bool,
-    /// Further librdkafka properties (TLS, SASL, …), for producers and consumers alike.
+    /// Further librdkafka properties (TLS, SASL, …), for producers and consumers alike. A key that ends in `_file`
+    /// names a file with the value of the property before it: `"sasl.password_file"`. Gone once loaded.
+    #[serde(deserialize_with = "load::options")]
     pub options: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Taken apart, so that a new field cannot be forgotten.
+        let Self {
+            bootstrap_servers,
+            topic_prefix,
+            partitions,
+            replication_factor,
+            cleanup_policy,
+            delivery,
+            tombstones,
+            options,
+        } = self;
+        f.debug_struct("Kafka")
+            .field("bootstrap_servers", bootstrap_servers)
+            .field("topic_prefix", topic_prefix)
+            .field("partitions", partitions)
+            .field("replication_factor", replication_factor)
+            .field("cleanup_policy", cleanup_policy)
+            .field("delivery", delivery)
+            .field("tombstones", tombstones)
+            .field("options", &load::Names(options))
+            .finish()
+    }
 }
 
 impl Default for Kafka {
@@ -169,7 +202,7 @@ pub struct Destination {
 }
 
 /// `[apply]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Apply {
     /// Most changes in one transaction at the destination (a part of a pass is never split).
@@ -217,7 +250,7 @@ impl Default for ClickHouse {
 }
 
 /// `[mirror]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mirror {
     /// Most changes in one round of inserts.
@@ -245,7 +278,7 @@ pub enum LogFormat {
 }
 
 /// `[log]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// `text` or `json`.
@@ -300,8 +333,13 @@ pub enum ConfigError {
         message: String,
     },
     /// An environment variable overrides a key that does not exist or has another type.
-    #[error("environment (TRIPLINE__SECTION__KEY): {0}")]
-    Environment(#[source] config::ConfigError),
+    #[error("environment variable {variable}: {message}")]
+    Environment {
+        /// The variable.
+        variable: String,
+        /// What is wrong and what is allowed, without the value.
+        message: String,
+    },
     /// A key is missing or its value makes no sense.
     #[error("{key}: {why}")]
     Invalid {
@@ -312,55 +350,7 @@ pub enum ConfigError {
     },
 }
 
-/// Prefix of the overriding environment variables.
-const ENV_PREFIX: &str = "TRIPLINE";
-
 impl Config {
-    /// Finds, reads and validates the configuration; `path` is what `-c` or `TRIPLINE_CONFIG` named.
-    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let path = match path {
-            Some(path) => path.to_owned(),
-            None => ["tripline.toml", "/etc/tripline/tripline.toml"]
-                .map(PathBuf::from)
-                .into_iter()
-                .find(|path| path.exists())
-                .ok_or(ConfigError::NoFile)?,
-        };
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| ConfigError::Read { path: path.clone(), source })?;
-        // Read once by itself, because only this reader's messages name the line.
-        toml::from_str::<Self>(&text).map_err(|error| ConfigError::File {
-            path: path.clone(),
-            message: file_message(&text, &error),
-        })?;
-        let environment = config::Environment::with_prefix(ENV_PREFIX)
-            .prefix_separator("__")
-            .separator("__")
-            .try_parsing(true)
-            .list_separator(",")
-            .with_list_parse_key("source.tables");
-        let mut config: Self = config::Config::builder()
-            .add_source(config::File::from_str(&text, config::FileFormat::Toml))
-            .add_source(environment)
-            .build()
-            .and_then(config::Config::try_deserialize)
-            .map_err(ConfigError::Environment)?;
-        config.read_secret_files()?;
-        config.validate()?;
-        Ok(config)
-    }
-
-    fn read_secret_files(&mut self) -> Result<(), ConfigError> {
-        read_secret(&mut self.source.url, self.source.url_file.as_deref())?;
-        if let Some(destination) = &mut self.destination {
-            read_secret(&mut destination.url, destination.url_file.as_deref())?;
-        }
-        if let Some(clickhouse) = &mut self.clickhouse {
-            read_secret(&mut clickhouse.password, clickhouse.password_file.as_deref())?;
-        }
-        Ok(())
-    }
-
     /// Checks what no type can say. Needs no connection.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let invalid = |key, why: &str| Err(ConfigError::Invalid { key, why: why.to_owned() });
@@ -385,14 +375,51 @@ impl Config {
         if !(1..=10_000).contains(&self.kafka.partitions) {
             return invalid("kafka.partitions", "between 1 and 10000");
         }
+        if self.kafka.replication_factor != -1 && !(1..=1_000).contains(&self.kafka.replication_factor) {
+            return invalid("kafka.replication_factor", "at least 1, or -1 for the broker's default");
+        }
+        if !matches!(self.kafka.cleanup_policy.as_str(), "delete" | "compact") {
+            return invalid("kafka.cleanup_policy", "delete or compact");
+        }
         if self.tail.window_rows == 0 || self.tail.window_bytes == 0 {
             return invalid("tail.window_rows, tail.window_bytes", "at least 1");
         }
         if self.tail.busy_interval_ms > self.tail.idle_interval_ms {
             return invalid("tail.busy_interval_ms", "at most tail.idle_interval_ms");
         }
-        if self.apply.batch_rows == 0 || self.mirror.batch_rows == 0 {
-            return invalid("apply.batch_rows, mirror.batch_rows", "at least 1");
+        if self.apply.batch_rows == 0 || self.apply.batch_bytes == 0 {
+            return invalid("apply.batch_rows, apply.batch_bytes", "at least 1");
+        }
+        if self.mirror.batch_rows == 0 || self.mirror.batch_bytes == 0 {
+            return invalid("mirror.batch_rows, mirror.batch_bytes", "at least 1");
+        }
+        if let Some(clickhouse) = &self.clickhouse {
+            if clickhouse.url.is_empty() || clickhouse.database.is_empty() {
+                return invalid(
+                    "clickhouse.url, clickhouse.database",
+                    "name both, http://host:8123 and a database",
+                );
+            }
+            // The URL shows in messages; the password must not.
+            if clickhouse.url.contains('@') {
+                return invalid("clickhouse.url", "put user and password into clickhouse.user and .password");
+            }
+        }
+        self.validate_tables()
+    }
+
+    fn validate_tables(&self) -> Result<(), ConfigError> {
+        let mut names = BTreeSet::new();
+        for table in &self.table {
+            let name = &table.name;
+            let why = if !name.contains('.') || name.contains('*') || name.starts_with('!') {
+                "is no schema.table without patterns"
+            } else if !names.insert(name) {
+                "stands there twice"
+            } else {
+                continue;
+            };
+            return Err(ConfigError::Invalid { key: "table.name", why: format!("{name:?} {why}") });
         }
         Ok(())
     }
@@ -401,7 +428,7 @@ impl Config {
     pub fn source_url(&self) -> Result<&str, ConfigError> {
         let missing =
             || ConfigError::Invalid { key: "source.url", why: "postgresql://user@host:port/database".into() };
-        self.source.url.as_ref().map(ExposeSecret::expose_secret).ok_or_else(missing)
+        url(self.source.url.as_ref()).ok_or_else(missing)
     }
 
     /// Returns the destination's URL, `None` without a `[destination]`.
@@ -411,7 +438,7 @@ impl Config {
             key: "destination.url",
             why: "postgresql://user@host:port/database".into(),
         };
-        destination.url.as_ref().map(|url| Some(url.expose_secret())).ok_or_else(missing)
+        url(destination.url.as_ref()).map(Some).ok_or_else(missing)
     }
 
     /// Returns the first part of every topic's name.
@@ -420,19 +447,7 @@ impl Config {
     }
 }
 
-fn read_secret(value: &mut Option<SecretString>, file: Option<&Path>) -> Result<(), ConfigError> {
-    let Some(path) = file else { return Ok(()) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    *value = Some(text.trim_end_matches(['\n', '\r']).into());
-    Ok(())
-}
-
-/// Says line and cause without echoing the line, which may hold a password.
-fn file_message(text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
-    match line {
-        Some(line) => format!("line {line}: {}", error.message()),
-        None => error.message().to_owned(),
-    }
+/// An empty URL is none: it would mean the defaults of libpq.
+fn url(secret: Option<&SecretString>) -> Option<&str> {
+    secret.map(ExposeSecret::expose_secret).filter(|url| !url.trim().is_empty())
 }

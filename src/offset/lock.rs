@@ -29,9 +29,12 @@ pub struct Holder {
 
 impl Holder {
     fn me() -> Self {
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = if host.trim().is_empty() { "unknown" } else { host.trim() };
-        Self { pid: std::process::id(), host: host.to_owned(), since: now() }
+        // A service may see no more of /proc than processes.
+        let host = ["/proc/sys/kernel/hostname", "/etc/hostname"]
+            .iter()
+            .find_map(|path| fs::read_to_string(path).ok())
+            .map_or_else(|| "unknown".to_owned(), |host| host.trim().to_owned());
+        Self { pid: std::process::id(), host, since: now() }
     }
 }
 
