@@ -15,3 +15,4 @@ pub mod apply;
 pub mod mirror;
 pub mod runtime;
 pub mod error;
+pub mod cli;

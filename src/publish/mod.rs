@@ -4,6 +4,7 @@
 //! (`at_least_once`). Either way the position moves only over what the broker confirmed.
 
 mod acks;
+mod cuts;
 mod kafka;
 mod topics;
 
@@ -20,7 +21,8 @@ use crate::wire::{Cut, Range, cuts_topic, data_topic, schemas_topic};
 pub(crate) use kafka::client_config;
 use kafka::{Producer, Record};
 
-pub use topics::{Recorded, create_topics, delete_group, delete_topics, missing_topics, read_last_cut};
+pub use cuts::{Recorded, read_cuts, read_last_cut};
+pub use topics::{create_topics, delete_group, delete_topics, missing_topics};
 
 /// Rows of the last part that the position remembers, for recognising the source after a restart.
 const ANCHORS: usize = 8;

@@ -1,0 +1,228 @@
+//! `tripline status`: how far every stage is, from what the stores themselves say. No daemon is asked.
+
+use serde::Serialize;
+
+use super::Outcome;
+use crate::apply;
+use crate::capture;
+use crate::config::Config;
+use crate::consume::{self, GroupOffsets};
+use crate::error::{Error, chain};
+use crate::offset::{self, Stored};
+use crate::position::Position;
+use crate::publish::{Recorded, read_cuts};
+use crate::session;
+use crate::table::{TableName, quote_literal};
+use crate::wire::cuts_topic;
+
+/// What `status --json` prints.
+#[derive(Debug, Serialize)]
+struct Status {
+    pipeline: String,
+    /// Process that holds the offset file, in words; absent when no publisher runs here.
+    publisher: Option<String>,
+    source: Stage<Source>,
+    targets: Vec<Target>,
+}
+
+/// An answer, or why there is none.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Stage<T> {
+    Ok(T),
+    Error(String),
+}
+
+/// The source side: what is committed there and not yet published.
+#[derive(Debug, Serialize)]
+struct Source {
+    /// Last complete or running pass.
+    pass: u64,
+    /// The `cdc_id` at and below which everything is settled, as the offset file says.
+    offset: u64,
+    /// Committed log rows that are not published.
+    rows_behind: u64,
+    /// Age of the oldest of them by the source's clock.
+    seconds_behind: f64,
+    /// Age of the oldest open transaction of the cluster that has written.
+    oldest_transaction_seconds: f64,
+    /// The source's clock, microseconds since 1970.
+    #[serde(skip)]
+    clock_micros: i64,
+}
+
+/// One target: what is on the topics and not yet applied.
+#[derive(Debug, Serialize)]
+struct Target {
+    name: &'static str,
+    #[serde(flatten)]
+    progress: Stage<Applied>,
+}
+
+#[derive(Debug, Serialize)]
+struct Applied {
+    /// Last pass of which something is applied; absent before the first.
+    pass: Option<u64>,
+    /// True when that pass is applied to its end: the target shows a state that the source had.
+    complete: bool,
+    rows_behind: u64,
+    seconds_behind: f64,
+}
+
+/// Shows the status; a stage that does not answer is part of it and makes the exit status 2.
+pub(super) async fn run(config: &Config, json: bool) -> Result<Outcome, Error> {
+    let holder = offset::holder(&config.offset.dir, &config.pipeline)?;
+    let stored = offset::read(&config.offset.dir, &config.pipeline)?;
+    let source = stage(source(config, stored.as_ref()).await);
+    let clock_micros = match &source {
+        Stage::Ok(source) => source.clock_micros,
+        Stage::Error(_) => i64::try_from(crate::tail::now_micros()).unwrap_or(i64::MAX),
+    };
+    let mut targets = Vec::new();
+    if let Some(url) = config.destination_url()? {
+        let progress = postgres(config, url, clock_micros).await;
+        targets.push(Target { name: "postgres", progress: stage(progress) });
+    }
+    if config.clickhouse.is_some() {
+        let progress = tokio::task::block_in_place(|| clickhouse(config, clock_micros));
+        targets.push(Target { name: "clickhouse", progress: stage(progress) });
+    }
+    let publisher = holder.map(|holder| holder.to_string());
+    let status = Status { pipeline: config.pipeline.clone(), publisher, source, targets };
+    if json {
+        println!("{}", serde_json::json!(status));
+    } else {
+        print(&status);
+    }
+    Ok(outcome(&status))
+}
+
+fn stage<T>(result: Result<T, Error>) -> Stage<T> {
+    match result {
+        Ok(answer) => Stage::Ok(answer),
+        Err(error) => Stage::Error(chain(&error)),
+    }
+}
+
+async fn source(config: &Config, stored: Option<&Stored>) -> Result<Source, Error> {
+    let client = session::connect("source", config.source_url()?, "status").await?;
+    let start = Position::start();
+    let position = stored.map_or(&start, |stored| &stored.position);
+    let captured = capture::load(&client, &config.capture.schema).await?;
+    let logs: Vec<TableName> = captured.into_iter().map(|captured| captured.log_table).collect();
+    let failed = |source| crate::tail::TailError::Query { what: "the status", source };
+    let row = client.query_one(&behind_sql(&logs, position), &[]).await.map_err(failed)?;
+    Ok(Source {
+        pass: position.pass,
+        offset: position.offset,
+        rows_behind: u64::try_from(row.get::<_, i64>(0)).unwrap_or(0),
+        seconds_behind: row.get(1),
+        oldest_transaction_seconds: row.get(2),
+        clock_micros: row.get(3),
+    })
+}
+
+/// Counts committed log rows that are not published: above the offset and invisible in B, and inside a pass not yet
+/// read by it.
+fn behind_sql(logs: &[TableName], position: &Position) -> String {
+    let unread = match &position.inside {
+        None => String::new(),
+        Some(inside) => format!(
+            " and not (cdc_id <= {} and pg_catalog.pg_visible_in_snapshot(cdc_txid, {}))",
+            inside.cursor,
+            quote_literal(&inside.until.to_string())
+        ),
+    };
+    let mut counts: Vec<String> = logs
+        .iter()
+        .map(|log| {
+            format!(
+                "select count(*) as n, min(cdc_at) as oldest from {} where cdc_id > {} \
+                 and not pg_catalog.pg_visible_in_snapshot(cdc_txid, {}){unread}",
+                log.quoted(),
+                position.offset,
+                quote_literal(&position.base.to_string())
+            )
+        })
+        .collect();
+    counts.push("select 0, null::timestamptz".into());
+    format!(
+        "select sum(n)::int8, coalesce(greatest(extract(epoch from clock_timestamp() - min(oldest)), 0), 0)::float8, \
+         coalesce((select extract(epoch from max(clock_timestamp() - xact_start)) from pg_catalog.pg_stat_activity \
+         where backend_xid is not null), 0)::float8, (extract(epoch from clock_timestamp()) * 1000000)::int8 \
+         from ({}) as counts",
+        counts.join(" union all ")
+    )
+}
+
+async fn postgres(config: &Config, url: &str, clock_micros: i64) -> Result<Applied, Error> {
+    let applied = apply::progress(url, &config.pipeline).await?;
+    let next = applied.positions.get(&(cuts_topic(config.topic_prefix()), 0)).copied();
+    tokio::task::block_in_place(|| behind(config, next, clock_micros))
+}
+
+fn clickhouse(config: &Config, clock_micros: i64) -> Result<Applied, Error> {
+    let positions = GroupOffsets::open(config, &consume::group(config, "clickhouse"))?.load()?;
+    behind(config, positions.get(&(cuts_topic(config.topic_prefix()), 0)).copied(), clock_micros)
+}
+
+/// Reads the cuts from the last one that the target has applied to the end.
+fn behind(config: &Config, next: Option<i64>, clock_micros: i64) -> Result<Applied, Error> {
+    let next = next.unwrap_or(0);
+    // The record before `next` may be a control record: begin a little earlier.
+    let cuts = read_cuts(config, next.saturating_sub(3))?;
+    let applied = cuts.iter().rfind(|recorded| recorded.offset < next);
+    let waiting: Vec<&Recorded> = cuts.iter().filter(|recorded| recorded.offset >= next).collect();
+    let oldest = waiting.first().map(|recorded| recorded.cut.source_micros);
+    Ok(Applied {
+        pass: applied.map(|recorded| recorded.cut.pass),
+        complete: applied.is_none_or(|recorded| recorded.cut.done),
+        rows_behind: waiting.iter().map(|recorded| recorded.cut.rows).sum(),
+        seconds_behind: oldest.map_or(0.0, |oldest| (clock_micros - oldest).max(0) as f64 / 1e6),
+    })
+}
+
+fn outcome(status: &Status) -> Outcome {
+    let source = match &status.source {
+        Stage::Ok(source) => Some(source.rows_behind),
+        Stage::Error(_) => None,
+    };
+    let targets = status.targets.iter().map(|target| match &target.progress {
+        Stage::Ok(applied) => Some(applied.rows_behind),
+        Stage::Error(_) => None,
+    });
+    let behind: Option<u64> = std::iter::once(source).chain(targets).sum();
+    match behind {
+        None => Outcome::Failure,
+        Some(0) => Outcome::Fine,
+        Some(_) => Outcome::Warning,
+    }
+}
+
+fn print(status: &Status) {
+    println!("pipeline {}", status.pipeline);
+    println!("publisher {}", status.publisher.as_deref().unwrap_or("not running here"));
+    println!("{:<12} {:>12} {:>12} {:>14}", "stage", "pass", "rows behind", "seconds behind");
+    match &status.source {
+        Stage::Error(error) => println!("{:<12} {error}", "source"),
+        Stage::Ok(source) => {
+            row("source", &source.pass.to_string(), source.rows_behind, source.seconds_behind);
+            println!("{:<12} offset {}", "", source.offset);
+            println!("{:<12} oldest open transaction {:.1} s", "", source.oldest_transaction_seconds);
+        }
+    }
+    for target in &status.targets {
+        match &target.progress {
+            Stage::Error(error) => println!("{:<12} {error}", target.name),
+            Stage::Ok(applied) => {
+                let pass = applied.pass.map_or("-".to_owned(), |pass| pass.to_string());
+                let inside = if applied.complete { "" } else { "+" };
+                row(target.name, &format!("{pass}{inside}"), applied.rows_behind, applied.seconds_behind);
+            }
+        }
+    }
+}
+
+fn row(stage: &str, pass: &str, rows: u64, seconds: f64) {
+    println!("{stage:<12} {pass:>12} {rows:>12} {seconds:>14.1}");
+}

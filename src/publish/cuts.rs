@@ -1,0 +1,151 @@
+//! The cuts topic, read to its end: where a pipeline stands, in Kafka's own words.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::PublishError;
+use super::kafka::client_config;
+use super::topics::{ASK, failed};
+use crate::config::Config;
+use crate::wire::{Cut, cuts_topic};
+
+/// Longest time for reading to the end.
+const READ: Duration = Duration::from_secs(60);
+
+/// A cuts record and its Kafka offset.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// The record.
+    pub cut: Cut,
+    /// Its Kafka offset.
+    pub offset: i64,
+}
+
+/// Reads the cuts topic to its end and returns the pipeline's last record, `None` when there is none.
+///
+/// `known` is the record that the offset file names, by Kafka offset, pass and (inside a pass) part: that very record
+/// must be there, else Kafka has lost data. To be called after [`super::Publisher::open`], when nothing of a former publisher is in flight.
+pub fn read_last_cut(
+    config: &Config,
+    known: Option<(i64, u64, Option<u32>)>,
+) -> Result<Option<Recorded>, PublishError> {
+    let reader = Reader::open(config)?;
+    let Reader { topic, low, high, .. } = &reader;
+    let (low, high) = (*low, *high);
+    let start = known.map_or(low, |(offset, ..)| offset);
+    if start < low || (known.is_some() && start >= high) {
+        return Err(PublishError::Contradiction {
+            found: format!(
+                "the offset file names record {start} of {topic}, but the topic holds {low} to {high}: it was deleted \
+                 or recreated, or Kafka has lost data"
+            ),
+        });
+    }
+    let mut last = None;
+    if high > start {
+        reader.read(start, |recorded| {
+            if let Some((_, pass, part)) = known.filter(|(offset, ..)| *offset == recorded.offset)
+                && (recorded.cut.pass != pass || part.is_some_and(|part| part != recorded.cut.part))
+            {
+                return Err(PublishError::Contradiction {
+                    found: format!(
+                        "the offset file names pass {pass} at record {start} of {topic}, but pass {} part {} stands \
+                         there",
+                        recorded.cut.pass, recorded.cut.part
+                    ),
+                });
+            }
+            if recorded.cut.pipeline == config.pipeline {
+                last = Some(recorded);
+            }
+            Ok(())
+        })?;
+    }
+    if known.is_some() && last.is_none() {
+        return Err(PublishError::Contradiction {
+            found: format!("the record {start} of {topic} that the offset file names is gone"),
+        });
+    }
+    Ok(last)
+}
+
+/// Returns the pipeline's cuts records from Kafka offset `from` to the end of the topic. Blocking.
+pub fn read_cuts(config: &Config, from: i64) -> Result<Vec<Recorded>, PublishError> {
+    let reader = Reader::open(config)?;
+    let start = from.max(reader.low);
+    let mut cuts = Vec::new();
+    if reader.high > start {
+        reader.read(start, |recorded| {
+            if recorded.cut.pipeline == config.pipeline {
+                cuts.push(recorded);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(cuts)
+}
+
+/// Reads the cuts topic from an offset to the end that it had when this was opened.
+struct Reader {
+    consumer: BaseConsumer,
+    topic: String,
+    low: i64,
+    high: i64,
+}
+
+impl Reader {
+    fn open(config: &Config) -> Result<Self, PublishError> {
+        let topic = cuts_topic(config.topic_prefix());
+        let consumer: BaseConsumer = client_config(&config.kafka)
+            .set("group.id", format!("{}-cuts", config.pipeline))
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .create()
+            .map_err(failed("creating the cuts reader"))?;
+        let (low, high) = consumer.fetch_watermarks(&topic, 0, ASK).map_err(|source| match source {
+            KafkaError::MetadataFetch(
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition,
+            ) => PublishError::NoTopic { topic: topic.clone() },
+            source => PublishError::Kafka { what: "asking for the end of the cuts topic", source },
+        })?;
+        Ok(Self { consumer, topic, low, high })
+    }
+
+    fn read(
+        &self,
+        start: i64,
+        mut each: impl FnMut(Recorded) -> Result<(), PublishError>,
+    ) -> Result<(), PublishError> {
+        let failed = failed("reading the cuts topic");
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(&self.topic, 0, Offset::Offset(start)).map_err(&failed)?;
+        self.consumer.assign(&assignment).map_err(&failed)?;
+        let deadline = Instant::now() + READ;
+        // The position passes over control records at the end, which are never handed out.
+        while self.position().is_none_or(|next| next < self.high) {
+            if Instant::now() > deadline {
+                return Err(PublishError::TimedOut { pass: 0, seconds: READ.as_secs() });
+            }
+            match self.consumer.poll(Duration::from_millis(50)) {
+                None => {}
+                Some(Ok(message)) => {
+                    let cut = message.payload().and_then(|value| serde_json::from_slice(value).ok());
+                    let offset = message.offset();
+                    let foreign = || PublishError::Foreign { topic: self.topic.clone(), partition: 0, offset };
+                    each(Recorded { cut: cut.ok_or_else(foreign)?, offset })?;
+                }
+                Some(Err(source)) => return Err(failed(source)),
+            }
+        }
+        Ok(())
+    }
+
+    fn position(&self) -> Option<i64> {
+        self.consumer.position().ok()?.find_partition(&self.topic, 0)?.offset().to_raw()
+    }
+}
