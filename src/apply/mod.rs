@@ -1,1 +1,18 @@
-//! The PostgreSQL target.
+//! The PostgreSQL target: brings a second PostgreSQL to the states that the source showed.
+//!
+//! ```text
+//! Batch ─ fold ─▶ per table: deletes, upserts ─ encode ─▶ literals or COPY ─ sql ─▶ one transaction
+//!                                                                              with positions and cut
+//! ```
+//!
+//! `fold`, `encode`, `schema`, `order`, `sql` and `script` are pure; `postgres` talks to the server.
+
+mod fold;
+mod encode;
+mod schema;
+mod order;
+mod sql;
+mod script;
+mod postgres;
+
+pub use postgres::{Applied, LastCut, PostgresTarget, progress, reset};
