@@ -1,27 +1,18 @@
-//! stub
-use crate::consume::*;
-use crate::table::Table;
-use std::sync::Arc;
-pub struct PostgresTarget;
-impl PostgresTarget {
-    pub fn new(_u: &str, _p: &str, _c: &crate::config::Apply) -> Self {
-        Self
-    }
-}
-impl Target for PostgresTarget {
-    fn name(&self) -> &'static str {
-        "postgres"
-    }
-    async fn resume(&mut self) -> Result<Positions, TargetError> {
-        todo()
-    }
-    async fn prepare(&mut self, _t: &Arc<Table>) -> Result<(), TargetError> {
-        todo()
-    }
-    async fn apply(&mut self, _b: &Batch) -> Result<(), TargetError> {
-        todo()
-    }
-}
-fn todo<T>() -> T {
-    panic!()
-}
+//! The PostgreSQL target: brings a second PostgreSQL to the states that the source showed.
+//!
+//! ```text
+//! Batch ─ fold ─▶ per table: deletes, upserts ─ encode ─▶ literals or COPY ─ sql ─▶ one transaction
+//!                                                                              with positions and cut
+//! ```
+//!
+//! `fold`, `encode`, `schema`, `order`, `sql` and `script` are pure; `postgres` talks to the server.
+
+mod fold;
+mod encode;
+mod schema;
+mod order;
+mod sql;
+mod script;
+mod postgres;
+
+pub use postgres::{Applied, LastCut, PostgresTarget, progress, reset};

@@ -1,0 +1,24 @@
+-- What the applier keeps for itself at the destination. Run when one of the tables is missing.
+create schema if not exists tripline;
+
+-- The next Kafka offset of every partition, moved in the transaction that applies what lies before it.
+create table if not exists tripline.positions (
+    pipeline    text   not null,
+    topic       text   not null,
+    partition   int4   not null,
+    next_offset int8   not null,
+    primary key (pipeline, topic, partition)
+);
+
+-- The last part of a pass that was applied.
+create table if not exists tripline.cuts (
+    pipeline      text        primary key,
+    epoch         int8        not null,
+    pass          int8        not null,
+    part          int8        not null,
+    done          bool        not null,
+    rows          int8        not null,
+    cdc_offset    int8        not null,
+    source_micros int8        not null,
+    applied_at    timestamptz not null
+);

@@ -1,0 +1,236 @@
+//! One attempt to apply a batch: folded, or change by change.
+
+use tokio_postgres::Client;
+
+use super::super::encode::{key_condition, literal_row};
+use super::super::fold::{Group, Plan};
+use super::super::order::{Emptying, truncatable};
+use super::super::script::Label;
+use super::super::sql;
+use super::error::Failure;
+use super::prepared::{Prepared, Tables};
+use super::run::{Buffers, copy, run};
+use crate::consume::Batch;
+use crate::event::{Change, Op};
+use crate::table::Table;
+
+/// Rows of a table from which COPY is faster than literals (a round trip, against parsing every row as SQL).
+pub(super) const BULK_ROWS: usize = 64;
+/// Bytes from which COPY is used whatever the number of rows: statements must stay far below the server's limit.
+pub(super) const BULK_BYTES: usize = 256 << 10;
+/// Bytes of statements that the folded way sends at a time: only without stages does it come to more.
+const SCRIPT_BYTES: usize = 4 << 20;
+/// Bytes of statements that the change-by-change way sends at a time.
+const EXACT_BYTES: usize = 256 << 10;
+
+/// What both ways need.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub(super) client: &'a Client,
+    pub(super) pipeline: &'a str,
+    pub(super) batch: &'a Batch,
+    pub(super) plan: &'a Plan,
+    /// Groups of the plan, parents first.
+    pub(super) order: &'a [usize],
+    pub(super) tables: &'a Tables,
+    /// Of the truncated tables, in the plan's order.
+    pub(super) emptying: &'a [Emptying],
+}
+
+/// Tells whether a group goes through stages.
+pub(super) fn is_bulk(group: &Group, may_stage: bool) -> bool {
+    may_stage && (group.upserts.len().max(group.deletes.len()) >= BULK_ROWS || group.bytes >= BULK_BYTES)
+}
+
+impl<'a> Work<'a> {
+    /// Returns what is prepared for a table: the caller has prepared all of the batch's.
+    fn prepared(&self, table: &Table) -> &'a Prepared {
+        self.tables.get(table).expect("apply() prepares every table of the batch first")
+    }
+
+    /// Applies the folded batch and commits. Small batches are one round trip.
+    pub(super) async fn folded(&self, buffers: &mut Buffers) -> Result<(), Failure> {
+        buffers.script.clear();
+        self.open(buffers);
+        // Stages first: nobody sees them, and all that follows is one round trip again.
+        let mut opened = false;
+        for (label, group) in self.groups() {
+            let prepared = self.prepared(&group.table);
+            let stages = [
+                (&prepared.deletes, &prepared.shape.key, &group.deletes),
+                (&prepared.upserts, &prepared.shape.columns, &group.upserts),
+            ];
+            for (stage, slots, rows) in stages {
+                let Some(stage) = stage.as_ref().filter(|_| self.is_staged(group, rows)) else { continue };
+                if !opened {
+                    run(self.client, &buffers.script).await?;
+                    buffers.script.clear();
+                    opened = true;
+                }
+                copy(self.client, label, &stage.copy, slots, &self.batch.changes, rows, buffers).await?;
+            }
+        }
+        let truncated: Vec<&Table> = self.plan.truncated.iter().map(|table| &**table).collect();
+        self.empty(&truncated, Label::Truncates, buffers);
+        for (label, group) in self.groups().rev() {
+            match &self.prepared(&group.table).deletes {
+                Some(stage) if self.is_staged(group, &group.deletes) => {
+                    buffers.script.push(label, &stage.apply);
+                }
+                _ => {
+                    for rows in group.deletes.chunks(BULK_ROWS) {
+                        self.delete_literally(label, &self.batch.changes[rows[0]], rows, buffers)?;
+                        self.send_if_large(SCRIPT_BYTES, buffers).await?;
+                    }
+                }
+            }
+        }
+        for (label, group) in self.groups() {
+            match &self.prepared(&group.table).upserts {
+                Some(stage) if self.is_staged(group, &group.upserts) => {
+                    buffers.script.push(label, &stage.apply);
+                }
+                _ => {
+                    for rows in group.upserts.chunks(BULK_ROWS) {
+                        self.upsert_literally(label, &self.batch.changes[rows[0]], rows, buffers)?;
+                        self.send_if_large(SCRIPT_BYTES, buffers).await?;
+                    }
+                }
+            }
+        }
+        self.close(buffers);
+        run(self.client, &buffers.script).await
+    }
+
+    /// Applies change by change in the order of the batch and commits, after a folded attempt that failed.
+    pub(super) async fn exact(&self, buffers: &mut Buffers) -> Result<(), Failure> {
+        buffers.script.clear();
+        buffers.script.push(Label::Open, sql::BACK);
+        let changes = &self.batch.changes;
+        let mut at = 0;
+        while at < changes.len() {
+            let (change, label) = (&changes[at], Label::Change(at));
+            at += 1;
+            let one = [at - 1];
+            match change.op {
+                Op::Truncate => {
+                    let more = changes[at..].iter().take_while(|change| change.op == Op::Truncate).count();
+                    let tables: Vec<&Table> =
+                        changes[at - 1..at + more].iter().map(|change| &*change.table).collect();
+                    self.empty(&tables, label, buffers);
+                    at += more;
+                }
+                Op::Delete => self.delete_literally(label, change, &one, buffers)?,
+                _ => self.upsert_literally(label, change, &one, buffers)?,
+            }
+            self.send_if_large(EXACT_BYTES, buffers).await?;
+        }
+        self.close(buffers);
+        run(self.client, &buffers.script).await
+    }
+
+    fn groups(&self) -> impl DoubleEndedIterator<Item = (Label, &'a Group)> + use<'a> {
+        let plan = self.plan;
+        self.order.iter().map(move |&group| (Label::Group(group), &plan.groups[group]))
+    }
+
+    /// Tells whether these rows of a group go through its stage.
+    fn is_staged(&self, group: &Group, rows: &[usize]) -> bool {
+        is_bulk(group, true) && (rows.len() >= BULK_ROWS || (group.bytes >= BULK_BYTES && !rows.is_empty()))
+    }
+
+    /// Sends what is written when it has grown to `bytes`.
+    async fn send_if_large(&self, bytes: usize, buffers: &mut Buffers) -> Result<(), Failure> {
+        if buffers.script.len() >= bytes {
+            run(self.client, &buffers.script).await?;
+            buffers.script.clear();
+        }
+        Ok(())
+    }
+
+    fn open(&self, buffers: &mut Buffers) {
+        let script = &mut buffers.script;
+        script.push(Label::Open, sql::BEGIN);
+        if !self.batch.progress.is_empty() {
+            script.push(Label::Positions, &sql::move_positions(self.pipeline, &self.batch.progress));
+        }
+        script.push(Label::Open, sql::DEFER);
+        script.push(Label::Open, sql::SAVEPOINT);
+    }
+
+    fn close(&self, buffers: &mut Buffers) {
+        let script = &mut buffers.script;
+        script.push(Label::Close, sql::CHECK);
+        script.push(Label::Close, &sql::note_cut(self.pipeline, &self.batch.cut));
+        script.push(Label::Commit, "commit");
+    }
+
+    /// Empties tables: one TRUNCATE for all that can be, DELETE for those that others reference.
+    fn empty(&self, tables: &[&Table], label: Label, buffers: &mut Buffers) {
+        let known = |table: &&Table| {
+            let oid = self.prepared(table).shape.oid;
+            self.emptying.iter().find(|known| known.oid == oid).cloned().unwrap_or_default()
+        };
+        let emptying: Vec<Emptying> = tables.iter().map(known).collect();
+        let take = truncatable(&emptying);
+        let names = |wanted: bool| {
+            let chosen = tables.iter().zip(&take).filter(move |(_, take)| **take == wanted);
+            chosen.map(|(table, _)| table.name.quoted())
+        };
+        let truncate: Vec<String> = names(true).collect();
+        if !truncate.is_empty() {
+            buffers.script.push(label, &format!("truncate {}", truncate.join(", ")));
+        }
+        for name in names(false) {
+            buffers.script.push(label, &format!("delete from {name}"));
+        }
+    }
+
+    /// Writes one DELETE for the keys of `rows`, all of `first`'s table and version.
+    fn delete_literally(
+        &self,
+        label: Label,
+        first: &Change,
+        rows: &[usize],
+        buffers: &mut Buffers,
+    ) -> Result<(), Failure> {
+        let Prepared { shape, texts, .. } = self.prepared(&first.table);
+        let Buffers { script, scratch, .. } = buffers;
+        let mut at = rows[0];
+        let written = script.write(label, |out| {
+            out.extend_from_slice(texts.delete.as_bytes());
+            for (i, &row) in rows.iter().enumerate() {
+                at = row;
+                out.extend_from_slice(if i == 0 { b"" } else { b" or " });
+                let json = self.batch.changes[row].row_json();
+                key_condition(json, &shape.key, &texts.compare, scratch, out)?;
+            }
+            Ok(())
+        });
+        written.map_err(|error| Failure::Encode { change: at, error })
+    }
+
+    /// Writes one upsert for `rows`, all of `first`'s table and version.
+    fn upsert_literally(
+        &self,
+        label: Label,
+        first: &Change,
+        rows: &[usize],
+        buffers: &mut Buffers,
+    ) -> Result<(), Failure> {
+        let Prepared { shape, texts, .. } = self.prepared(&first.table);
+        let Buffers { script, scratch, .. } = buffers;
+        let mut at = rows[0];
+        let written = script.write(label, |out| {
+            out.extend_from_slice(texts.insert.as_bytes());
+            for (i, &row) in rows.iter().enumerate() {
+                at = row;
+                out.extend_from_slice(if i == 0 { b"values " } else { b"," });
+                literal_row(self.batch.changes[row].row_json(), &shape.columns, scratch, out)?;
+            }
+            out.extend_from_slice(texts.on_conflict.as_bytes());
+            Ok(())
+        });
+        written.map_err(|error| Failure::Encode { change: at, error })
+    }
+}

@@ -1,0 +1,142 @@
+//! Looks at the destination's tables, and creates what is missing.
+
+use tokio_postgres::Client;
+use tracing::info;
+
+use super::super::schema::{self, Found, FoundColumn, FoundKey, Shape, Unfit};
+use super::error::{NAME, setup};
+use crate::consume::TargetError;
+use crate::table::{Column, Table, TableName, quote_ident};
+
+fn unfit(unfit: Unfit) -> TargetError {
+    TargetError::Setup { target: NAME, why: unfit.to_string(), source: None }
+}
+
+/// Makes the destination's table ready for changes of `table`, and says how they are written.
+pub(super) async fn make_ready(client: &Client, table: &Table, create: bool) -> Result<Shape, TargetError> {
+    let found = match find(client, &table.name).await? {
+        Some(found) => found,
+        None if !create => return Err(unfit(Unfit::NoTable(table.name.clone()))),
+        None => {
+            create_table(client, table).await?;
+            find(client, &table.name).await?.ok_or_else(|| unfit(Unfit::NoTable(table.name.clone())))?
+        }
+    };
+    if !create {
+        return schema::shape(table, &found).map_err(unfit);
+    }
+    for column in &table.columns {
+        let here = found.columns.iter().find(|here| here.name == column.name);
+        if here.is_none_or(|here| here.declared == column.declared) {
+            make_type(client, &table.name, column).await?;
+        }
+    }
+    let missing = schema::missing(table, &found);
+    for column in &missing {
+        run(client, &schema::add_column(&table.name, column), "cannot add a column").await?;
+        info!(table = %table.name, column = column.name, "added a column at the destination");
+    }
+    let found = match missing.is_empty() {
+        true => found,
+        false => find(client, &table.name).await?.ok_or_else(|| unfit(Unfit::NoTable(table.name.clone())))?,
+    };
+    schema::shape(table, &found).map_err(unfit)
+}
+
+async fn run(client: &Client, statement: &str, what: &str) -> Result<(), TargetError> {
+    client.batch_execute(statement).await.map_err(|error| setup(&format!("{what}: {statement}"), error))
+}
+
+async fn create_table(client: &Client, table: &Table) -> Result<(), TargetError> {
+    if table.key.is_empty() {
+        return Err(unfit(Unfit::NoKey { table: table.name.clone() }));
+    }
+    make_schema(client, &table.name.schema).await?;
+    for column in &table.columns {
+        make_type(client, &table.name, column).await?;
+    }
+    run(client, &schema::create_table(table), "cannot create a table").await?;
+    info!(table = %table.name, "created a table at the destination");
+    Ok(())
+}
+
+/// Creates a schema when it is missing: only then the right to do so is needed.
+async fn make_schema(client: &Client, name: &str) -> Result<(), TargetError> {
+    let look = "select exists (select from pg_namespace where nspname = $1::text)";
+    let there =
+        client.query_one(look, &[&name]).await.map_err(|error| setup("cannot look for a schema", error))?;
+    if there.get(0) {
+        return Ok(());
+    }
+    run(client, &format!("create schema if not exists {}", quote_ident(name)), "cannot create a schema").await
+}
+
+/// Makes sure that a column's type is there: enums are created and completed, others must be there.
+async fn make_type(client: &Client, table: &TableName, column: &Column) -> Result<(), TargetError> {
+    if schema::type_schema(&column.declared).is_none() {
+        return Ok(());
+    }
+    let found = client
+        .query_opt(include_str!("../../../sql/apply/type.sql"), &[&column.declared])
+        .await
+        .map_err(|error| setup("cannot look for a type", error))?;
+    match (found, &column.enum_labels) {
+        (Some(row), Some(labels)) if row.get::<_, bool>(0) => {
+            let there: Vec<String> = row.get(1);
+            for statement in schema::add_labels(&column.declared, labels, &there) {
+                run(client, &statement, "cannot add a label").await?;
+            }
+            Ok(())
+        }
+        (Some(_), _) => Ok(()),
+        (None, Some(labels)) => {
+            if let Some(schema) = schema::type_schema(&column.declared) {
+                make_schema(client, &schema).await?;
+            }
+            run(client, &schema::create_enum(&column.declared, labels), "cannot create a type").await
+        }
+        (None, None) => Err(unfit(Unfit::NoType {
+            table: table.clone(),
+            column: column.name.clone(),
+            declared: column.declared.clone(),
+        })),
+    }
+}
+
+/// Describes the destination's table, `None` when there is none.
+async fn find(client: &Client, name: &TableName) -> Result<Option<Found>, TargetError> {
+    let failed = |error| setup("cannot look at a table", error);
+    let table = client
+        .query_opt(include_str!("../../../sql/apply/table.sql"), &[&name.schema, &name.name])
+        .await
+        .map_err(failed)?;
+    let Some(table) = table else { return Ok(None) };
+    if !table.get::<_, bool>(1) {
+        return Err(unfit(Unfit::NotATable(name.clone())));
+    }
+    let oid: u32 = table.get(0);
+    let columns =
+        client.query(include_str!("../../../sql/apply/columns.sql"), &[&oid]).await.map_err(failed)?;
+    let keys = client.query(include_str!("../../../sql/apply/keys.sql"), &[&oid]).await.map_err(failed)?;
+    let parents =
+        client.query_one(include_str!("../../../sql/apply/parents.sql"), &[&oid]).await.map_err(failed)?;
+    let column = |row: &tokio_postgres::Row| FoundColumn {
+        name: row.get(0),
+        declared: row.get(1),
+        not_null: row.get(2),
+        has_default: row.get(3),
+        identity: row.get(4),
+        generated: row.get(5),
+    };
+    let key = |row: &tokio_postgres::Row| {
+        let operators = row.get::<_, Vec<String>>(1).into_iter().zip(row.get::<_, Vec<String>>(2));
+        let operators = operators.map(|(schema, name)| format!("operator({}.{name})", quote_ident(&schema)));
+        FoundKey { columns: row.get(0), operators: operators.collect() }
+    };
+    Ok(Some(Found {
+        oid,
+        columns: columns.iter().map(column).collect(),
+        keys: keys.iter().map(key).collect(),
+        parents: parents.get(0),
+    }))
+}

@@ -1,0 +1,251 @@
+//! Talks to the destination: one session, one transaction a batch.
+
+mod error;
+mod session;
+mod inspect;
+mod prepared;
+mod run;
+mod attempt;
+mod state;
+
+use std::fmt;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use tracing::info;
+
+pub use state::{Applied, LastCut, progress, reset};
+
+use self::attempt::{Work, is_bulk};
+use self::error::{Failure, NAME, refused, setup, unavailable};
+use self::prepared::{Prepared, Tables, stage};
+use self::run::Buffers;
+use self::session::Session;
+use super::fold::{Plan, fold};
+use super::order::{Emptying, parents_first};
+use super::script::Label;
+use super::sql;
+use crate::config;
+use crate::consume::{Batch, Positions, Target, TargetError};
+use crate::table::{Table, TableName};
+
+/// Applies batches to a PostgreSQL: rows, positions and cut in one transaction each.
+///
+/// A batch is folded and applied with one DELETE and one upsert per table. Where a constraint stands in the way of
+/// that order, the same transaction starts over and takes the changes one by one, in the order in which the source
+/// accepted them.
+pub struct PostgresTarget {
+    url: SecretString,
+    pipeline: String,
+    create_tables: bool,
+    session: Option<Session>,
+    tables: Tables,
+    buffers: Buffers,
+    replays: u64,
+}
+
+impl fmt::Debug for PostgresTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresTarget").field("pipeline", &self.pipeline).finish_non_exhaustive()
+    }
+}
+
+impl PostgresTarget {
+    /// Prepares the target of `pipeline` at the PostgreSQL of `url`. Connects in [`Target::resume`].
+    pub fn new(url: &str, pipeline: &str, config: &config::Apply) -> Self {
+        Self {
+            url: url.into(),
+            pipeline: pipeline.to_owned(),
+            create_tables: config.create_tables,
+            session: None,
+            tables: Tables::default(),
+            buffers: Buffers::default(),
+            replays: 0,
+        }
+    }
+
+    /// Returns how many batches had to be applied change by change.
+    pub fn replays(&self) -> u64 {
+        self.replays
+    }
+
+    fn session(&mut self) -> Result<&mut Session, TargetError> {
+        if self.session.as_ref().is_some_and(|session| session.busy || session.client.is_closed()) {
+            self.session = None;
+        }
+        self.session.as_mut().ok_or_else(|| TargetError::Unavailable {
+            target: NAME,
+            what: "applying a batch".into(),
+            source: "not connected".into(),
+        })
+    }
+
+    /// Prepares what the batch touches and is not prepared yet: after a reconnect nothing is.
+    async fn make_ready(&mut self, plan: &Plan) -> Result<(), TargetError> {
+        for table in &plan.tables {
+            self.prepare(table).await?;
+        }
+        let may_stage = self.session()?.may_stage;
+        for group in plan.groups.iter().filter(|group| is_bulk(group, may_stage)) {
+            let Some(session) = self.session.as_mut() else { continue };
+            let Some(prepared) = self.tables.get_mut(&group.table) else { continue };
+            let Prepared { shape, texts, upserts, deletes } = prepared;
+            if upserts.is_none() && !group.upserts.is_empty() {
+                *upserts = Some(stage(session, shape, texts, sql::upsert_stage).await?);
+            }
+            if deletes.is_none() && !group.deletes.is_empty() {
+                *deletes = Some(stage(session, shape, texts, sql::delete_stage).await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks which tables can be truncated, when the batch truncates any.
+    async fn look_at_emptying(&mut self, plan: &Plan) -> Result<Vec<Emptying>, TargetError> {
+        let prepared = plan.truncated.iter().filter_map(|table| self.tables.get(table));
+        let oids: Vec<u32> = prepared.map(|prepared| prepared.shape.oid).collect();
+        if oids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self
+            .session()?
+            .client
+            .query(include_str!("../../../sql/apply/emptying.sql"), &[&oids])
+            .await
+            .map_err(|error| setup("cannot look at foreign keys", error))?;
+        let emptying = |row: &tokio_postgres::Row| Emptying {
+            oid: row.get(0),
+            may_truncate: row.get(1),
+            referenced_by: row.get(2),
+        };
+        Ok(rows.iter().map(emptying).collect())
+    }
+
+    /// Applies the batch folded, and where constraints forbid that, change by change.
+    async fn attempt(&mut self, batch: &Batch, plan: &Plan) -> Result<Result<(), Failure>, TargetError> {
+        self.make_ready(plan).await?;
+        let emptying = self.look_at_emptying(plan).await?;
+        let shapes = plan.groups.iter().filter_map(|group| self.tables.get(&group.table));
+        let tables: Vec<(u32, &[u32])> =
+            shapes.map(|prepared| (prepared.shape.oid, prepared.shape.parents.as_slice())).collect();
+        let order = parents_first(&tables);
+        let Some(session) = self.session.as_mut() else { return self.session().map(|_| Ok(())) };
+        session.busy = true;
+        let work = Work {
+            client: &session.client,
+            pipeline: &self.pipeline,
+            batch,
+            plan,
+            order: &order,
+            tables: &self.tables,
+            emptying: &emptying,
+        };
+        let mut result = work.folded(&mut self.buffers).await;
+        if let Err(failure) = &result
+            && failure.is_replayable()
+        {
+            self.replays += 1;
+            info!(
+                changes = batch.changes.len(),
+                pass = batch.cut.pass,
+                part = batch.cut.part,
+                cause = failure.cause(),
+                "applying a batch change by change"
+            );
+            result = work.exact(&mut self.buffers).await;
+        }
+        if result.is_err() {
+            // Fails when the connection is gone, which the result says already.
+            if session.client.batch_execute("rollback").await.is_err() {
+                return Ok(result);
+            }
+        }
+        session.busy = false;
+        Ok(result)
+    }
+
+    /// Finds the partition whose position is not where the batch expects it.
+    async fn overtaken(&mut self, batch: &Batch) -> TargetError {
+        let pipeline = self.pipeline.clone();
+        let stored = match self.session() {
+            Ok(session) => state::positions(&session.client, &pipeline).await.unwrap_or_default(),
+            Err(_) => Positions::new(),
+        };
+        let moved = batch
+            .progress
+            .iter()
+            .find(|step| stored.get(&(step.topic.clone(), step.partition)).copied() != step.expected)
+            .or(batch.progress.first());
+        let (topic, partition, expected) = match moved {
+            Some(step) => (step.topic.clone(), step.partition, step.expected),
+            None => (String::new(), 0, None),
+        };
+        TargetError::Overtaken { target: NAME, topic, partition, expected }
+    }
+}
+
+/// Names the table and the log row that a failure is about, as far as they are known.
+fn subject(failure: &Failure, batch: &Batch, plan: &Plan) -> (TableName, Option<u64>) {
+    let change = |index: usize| batch.changes.get(index).map(|c| (c.table.name.clone(), Some(c.cdc_id)));
+    let found = match failure {
+        Failure::Encode { change: index, .. } => change(*index),
+        Failure::Server { label: Label::Change(index), .. } => change(*index),
+        Failure::Server { label: Label::Group(group), .. } => {
+            plan.groups.get(*group).map(|group| (group.table.name.clone(), None))
+        }
+        Failure::Server { label: Label::Truncates, .. } => {
+            plan.truncated.first().map(|table| (table.name.clone(), None))
+        }
+        Failure::Server { .. } => None,
+    };
+    let any = || batch.changes.first().map(|change| (change.table.name.clone(), None));
+    found.or_else(any).unwrap_or_else(|| (TableName::new("tripline", "cuts"), None))
+}
+
+impl Target for PostgresTarget {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn resume(&mut self) -> Result<Positions, TargetError> {
+        // What an old session left open goes with it.
+        self.session = None;
+        self.tables.clear();
+        let session = session::open_applier(self.url.expose_secret(), &self.pipeline).await?;
+        let positions = state::positions(&session.client, &self.pipeline).await?;
+        self.session = Some(session);
+        Ok(positions)
+    }
+
+    async fn prepare(&mut self, table: &Arc<Table>) -> Result<(), TargetError> {
+        let create = self.create_tables;
+        if self.tables.get(table).is_some() {
+            return Ok(());
+        }
+        let client = &self.session()?.client;
+        let shape = inspect::make_ready(client, table, create).await?;
+        self.tables.insert(table, Prepared::new(shape));
+        Ok(())
+    }
+
+    async fn apply(&mut self, batch: &Batch) -> Result<(), TargetError> {
+        let plan = fold(&batch.changes);
+        let mut result = self.attempt(batch, &plan).await?;
+        if result.as_ref().is_err_and(Failure::is_stale) {
+            // Somebody altered the destination: look again, which works or says what is wrong.
+            self.tables.clear();
+            result = self.attempt(batch, &plan).await?;
+        }
+        let Err(failure) = result else { return Ok(()) };
+        if failure.is_overtaken() {
+            return Err(self.overtaken(batch).await);
+        }
+        if failure.is_passing()
+            && let Failure::Server { error, .. } = failure
+        {
+            return Err(unavailable("applying a batch", error));
+        }
+        let (table, cdc_id) = subject(&failure, batch, &plan);
+        Err(refused(failure, table, cdc_id))
+    }
+}

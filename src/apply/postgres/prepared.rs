@@ -1,0 +1,84 @@
+//! Tables that this session knows how to write, by name and schema version.
+
+use std::collections::HashMap;
+
+use tokio_postgres::{Client, Statement};
+
+use super::super::schema::Shape;
+use super::super::sql::{self, StageTexts, Texts};
+use super::error::setup;
+use super::session::Session;
+use crate::consume::TargetError;
+use crate::table::{Table, TableName};
+
+/// A table at one schema version.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// How its changes are written.
+    pub(super) shape: Shape,
+    /// Its statements.
+    pub(super) texts: Texts,
+    /// Where large numbers of upserts go first.
+    pub(super) upserts: Option<Stage>,
+    /// Where large numbers of deleted keys go first.
+    pub(super) deletes: Option<Stage>,
+}
+
+/// A stage of this session.
+#[derive(Debug)]
+pub(super) struct Stage {
+    /// COPY into it.
+    pub(super) copy: Statement,
+    /// The statement that applies it.
+    pub(super) apply: String,
+}
+
+impl Prepared {
+    /// Prepares the texts; stages are made when they are first needed.
+    pub(super) fn new(shape: Shape) -> Self {
+        let texts = sql::texts(&shape);
+        Self { shape, texts, upserts: None, deletes: None }
+    }
+}
+
+/// Makes a stage. Outside of a transaction: a temporary table lives as long as the session.
+pub(super) async fn stage(
+    session: &mut Session,
+    shape: &Shape,
+    texts: &Texts,
+    make: fn(&Shape, &Texts, &str) -> StageTexts,
+) -> Result<Stage, TargetError> {
+    session.next_stage += 1;
+    let stage = make(shape, texts, &format!("tripline_{}", session.next_stage));
+    let failed = |error| setup("cannot create a stage table", error);
+    let client: &Client = &session.client;
+    client.batch_execute(&stage.create).await.map_err(failed)?;
+    let copy = client.prepare(&stage.copy).await.map_err(failed)?;
+    Ok(Stage { copy, apply: stage.apply })
+}
+
+/// Prepared tables.
+#[derive(Debug, Default)]
+pub(super) struct Tables(HashMap<TableName, HashMap<u32, Prepared>>);
+
+impl Tables {
+    /// Returns what is prepared for a table at its version.
+    pub(super) fn get(&self, table: &Table) -> Option<&Prepared> {
+        self.0.get(&table.name)?.get(&table.version)
+    }
+
+    /// Returns the same, to be completed with stages.
+    pub(super) fn get_mut(&mut self, table: &Table) -> Option<&mut Prepared> {
+        self.0.get_mut(&table.name)?.get_mut(&table.version)
+    }
+
+    /// Adds a table.
+    pub(super) fn insert(&mut self, table: &Table, prepared: Prepared) {
+        self.0.entry(table.name.clone()).or_default().insert(table.version, prepared);
+    }
+
+    /// Forgets everything: the session is another one, or the destination has changed.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}

@@ -1,0 +1,108 @@
+//! What the destination knows about a pipeline, for `status` and `offset reset`.
+
+use tokio_postgres::Client;
+
+use super::super::sql;
+use super::error::{NAME, setup};
+use super::session;
+use crate::consume::{Positions, TargetError};
+use crate::table::{TableName, quote_literal};
+
+/// What a destination has applied of a pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Next Kafka offset by topic and partition; empty when nothing was applied yet.
+    pub positions: Positions,
+    /// The last part of a pass that was applied.
+    pub cut: Option<LastCut>,
+}
+
+/// The last part of a pass that a destination has applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastCut {
+    /// Epoch of the publisher.
+    pub epoch: i64,
+    /// Number of the pass.
+    pub pass: i64,
+    /// Number of the part inside the pass.
+    pub part: i64,
+    /// True when the pass is complete: the destination shows a state that the source showed.
+    pub done: bool,
+    /// Log rows in this part.
+    pub rows: i64,
+    /// Settled `cdc_id` behind this part.
+    pub cdc_offset: i64,
+    /// The source's clock when the pass was taken, microseconds since 1970.
+    pub source_micros: i64,
+    /// The destination's clock when the part was applied, microseconds since 1970.
+    pub applied_micros: i64,
+}
+
+/// Reads the stored positions of a pipeline.
+pub(super) async fn positions(client: &Client, pipeline: &str) -> Result<Positions, TargetError> {
+    let rows = client
+        .query(include_str!("../../../sql/apply/positions.sql"), &[&pipeline])
+        .await
+        .map_err(|error| setup("cannot read tripline.positions", error))?;
+    Ok(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
+}
+
+async fn is_installed(client: &Client) -> Result<bool, TargetError> {
+    let state = client
+        .query_one(include_str!("../../../sql/apply/state.sql"), &[])
+        .await
+        .map_err(|error| setup("cannot look around", error))?;
+    Ok(state.get(0))
+}
+
+/// Reads what the destination has applied of a pipeline. Takes no lock and changes nothing.
+pub async fn progress(url: &str, pipeline: &str) -> Result<Applied, TargetError> {
+    let client = session::open(url, "status").await?;
+    if !is_installed(&client).await? {
+        return Ok(Applied::default());
+    }
+    let positions = positions(&client, pipeline).await?;
+    let cut = client
+        .query_opt(include_str!("../../../sql/apply/cut.sql"), &[&pipeline])
+        .await
+        .map_err(|error| setup("cannot read tripline.cuts", error))?;
+    let cut = cut.map(|row| LastCut {
+        epoch: row.get(0),
+        pass: row.get(1),
+        part: row.get(2),
+        done: row.get(3),
+        rows: row.get(4),
+        cdc_offset: row.get(5),
+        source_micros: row.get(6),
+        applied_micros: row.get(7),
+    });
+    Ok(Applied { positions, cut })
+}
+
+/// Forgets what the destination has applied of a pipeline and empties `tables` there, in one transaction.
+///
+/// Refuses while an applier of the pipeline is at work.
+pub async fn reset(url: &str, pipeline: &str, tables: &[TableName]) -> Result<(), TargetError> {
+    let mut client = session::open(url, "reset").await?;
+    let installed = is_installed(&client).await?;
+    let failed = |error| setup("cannot reset the destination", error);
+    let transaction = client.transaction().await.map_err(failed)?;
+    let lock = format!("select pg_try_advisory_xact_lock({})", sql::lock_key(pipeline));
+    if !transaction.query_one(&lock, &[]).await.map_err(failed)?.get::<_, bool>(0) {
+        let why = format!("an applier of pipeline {pipeline} is at work here; stop it first");
+        return Err(TargetError::Setup { target: NAME, why, source: None });
+    }
+    if installed {
+        let pipeline = quote_literal(pipeline);
+        let forget = format!(
+            "delete from tripline.positions where pipeline = {pipeline}; \
+             delete from tripline.cuts where pipeline = {pipeline}"
+        );
+        transaction.batch_execute(&forget).await.map_err(failed)?;
+    }
+    if !tables.is_empty() {
+        let names: Vec<String> = tables.iter().map(TableName::quoted).collect();
+        transaction.batch_execute(&format!("truncate {}", names.join(", "))).await.map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)
+}

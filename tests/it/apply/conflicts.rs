@@ -1,0 +1,122 @@
+use super::*;
+
+#[tokio::test]
+async fn a_swap_of_unique_values_is_replayed_in_order() {
+    let db = Db::new("swap").await;
+    let table = db.create("t", "id int primary key, u int unique", &["id"]).await;
+    let mut target = db.resumed().await;
+    apply(&db, &mut target, vec![insert(&table, "1\t10"), insert(&table, "2\t20")]).await.unwrap();
+    let swap = vec![update(&table, "1\t0"), update(&table, "2\t10"), update(&table, "1\t20")];
+    apply(&db, &mut target, swap).await.unwrap();
+    assert_eq!(db.rows("select * from public.t order by 1").await, ["1|20", "2|10"]);
+    assert_eq!(target.replays(), 1);
+}
+
+#[tokio::test]
+async fn a_swap_of_unique_values_in_a_large_batch_is_replayed_too() {
+    let db = Db::new("swaps").await;
+    let table = db.create("t", "id int primary key, u int unique", &["id"]).await;
+    let mut target = db.resumed().await;
+    apply(&db, &mut target, (0..1000).map(|i| insert(&table, &format!("{i}\t{i}"))).collect()).await.unwrap();
+    let away = (0..1000).map(|i| update(&table, &format!("{i}\t{}", -i - 1)));
+    let back = (0..1000).map(|i| update(&table, &format!("{i}\t{}", 999 - i)));
+    apply(&db, &mut target, away.chain(back).collect()).await.unwrap();
+    assert_eq!(db.rows("select count(*) from public.t where u = 999 - id").await, ["1000"]);
+    assert_eq!(target.replays(), 1);
+}
+
+#[tokio::test]
+async fn a_swap_of_primary_keys_leaves_both_rows() {
+    let db = Db::new("keyswap").await;
+    let table = db.create("t", "id int primary key, v text", &["id"]).await;
+    let mut target = db.resumed().await;
+    apply(&db, &mut target, vec![insert(&table, "1\ta"), insert(&table, "2\tb")]).await.unwrap();
+    let swap = vec![
+        delete(&table, "1\ta"),
+        insert(&table, "0\ta"),
+        delete(&table, "2\tb"),
+        insert(&table, "1\tb"),
+        delete(&table, "0\ta"),
+        insert(&table, "2\ta"),
+    ];
+    apply(&db, &mut target, swap).await.unwrap();
+    assert_eq!(db.rows("select * from public.t order by 1").await, ["1|b", "2|a"]);
+    assert_eq!(target.replays(), 0);
+}
+
+#[tokio::test]
+async fn foreign_keys_are_met_where_they_cannot_be_turned_off() {
+    let db = Db::new("foreign").await;
+    let child = db.create("c", "id int primary key, p int", &["id"]).await;
+    let parent = db.create("p", "id int primary key", &["id"]).await;
+    db.run("alter table public.c add foreign key (p) references public.p").await;
+    let (mut target, _role) = db.as_plain_role().await;
+    // Named child first, and sorted out by the destination's foreign keys.
+    let rows =
+        vec![insert(&parent, "1"), insert(&parent, "2"), insert(&child, "1\t1"), insert(&child, "2\t1")];
+    apply(&db, &mut target, rows).await.unwrap();
+    apply(&db, &mut target, vec![delete(&child, "2\t1"), insert(&parent, "3")]).await.unwrap();
+    assert_eq!(target.replays(), 0);
+    // Deletes first, which every table order allows, cannot do this one.
+    apply(&db, &mut target, vec![update(&child, "1\t2"), delete(&parent, "1")]).await.unwrap();
+    assert_eq!(target.replays(), 1);
+    assert_eq!(db.rows("select c.*, p.id from public.c join public.p on p.id = c.p").await, ["1|2|2"]);
+    let error = apply(&db, &mut target, vec![insert(&child, "9\t77")]).await.unwrap_err();
+    assert!(
+        chain(&error).contains("foreign_key_violation (23503), constraint \"c_p_fkey\""),
+        "{}",
+        chain(&error)
+    );
+}
+
+#[tokio::test]
+async fn deferred_foreign_keys_are_judged_at_the_end() {
+    let db = Db::new("deferred").await;
+    let a = db.create("a", "id int primary key, b int", &["id"]).await;
+    let b = db.create("b", "id int primary key, a int", &["id"]).await;
+    db.run(
+        "alter table public.a add foreign key (b) references public.b deferrable;
+            alter table public.b add foreign key (a) references public.a deferrable",
+    )
+    .await;
+    let (mut target, _role) = db.as_plain_role().await;
+    apply(&db, &mut target, vec![insert(&a, "1\t1"), insert(&b, "1\t1")]).await.unwrap();
+    assert_eq!(target.replays(), 0);
+    let error = apply(&db, &mut target, vec![insert(&a, "5\t6")]).await.unwrap_err();
+    assert!(matches!(error, TargetError::Refused { .. }), "{error:?}");
+    assert_eq!(db.rows("table public.a").await, ["1|1"]);
+}
+
+#[tokio::test]
+async fn a_value_that_does_not_fit_is_refused_and_never_cut() {
+    let db = Db::new("refused").await;
+    let table = db.create("t", "id int primary key, v text", &["id"]).await;
+    db.run("alter table public.t alter v type varchar(3)").await;
+    let mut target = db.resumed().await;
+    let bad = insert(&table, "7\tsecret");
+    let many =
+        |bad: &Change| (100..300).map(|i| insert(&table, &format!("{i}\tx"))).chain([bad.clone()]).collect();
+    for changes in [vec![insert(&table, "1\tabc"), bad.clone()], many(&bad)] {
+        let error = apply(&db, &mut target, changes).await.unwrap_err();
+        let TargetError::Refused { table: name, cdc_id, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((name, *cdc_id), (&table.name, Some(bad.cdc_id)));
+        assert!(chain(&error).contains("string_data_right_truncation (22001)"), "{}", chain(&error));
+        assert!(!format!("{error:?} {}", chain(&error)).contains("secret"), "no values");
+    }
+    assert_eq!(db.rows("table public.t").await.len(), 0);
+    apply(&db, &mut target, vec![insert(&table, "1\tabc")]).await.unwrap();
+}
+
+#[tokio::test]
+async fn triggers_of_the_destination_do_not_fire() {
+    let db = Db::new("triggers").await;
+    let table = db.create("t", "id int primary key", &["id"]).await;
+    db.run(
+        "create function public.no() returns trigger language plpgsql as $$begin raise 'fired'; end$$;
+            create trigger no before insert on public.t for each row execute function public.no()",
+    )
+    .await;
+    let mut target = db.resumed().await;
+    apply(&db, &mut target, vec![insert(&table, "1")]).await.unwrap();
+    assert_eq!(db.rows("table public.t").await, ["1"]);
+}

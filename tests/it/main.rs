@@ -1,0 +1,3 @@
+//! Integration tests against real servers; `scripts/test.sh` starts them.
+
+mod apply;
