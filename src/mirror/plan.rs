@@ -8,7 +8,7 @@ use super::sql;
 use super::types::{Base, ColumnType};
 use crate::consume::TargetError;
 use crate::event::{Change, Op};
-use crate::table::{Kind, Table};
+use crate::table::{Column, Kind, Table};
 use crate::wire::Row;
 
 /// What a table or view of the mirror is found to be.
@@ -28,6 +28,12 @@ impl Existing {
     /// Returns the type of a column.
     fn column(&self, name: &str) -> Option<&str> {
         self.columns.iter().find(|(column, _)| column == name).map(|(_, ty)| ty.as_str())
+    }
+
+    /// Tells whether a view over `self` that shows `table` has these columns.
+    pub(super) fn is_shown_by(&self, view: &Self, table: &Table) -> bool {
+        let shown = view.columns.iter().map(|(name, ty)| (name.as_str(), Some(ty.as_str())));
+        shown.eq(table.columns.iter().map(|column| (column.name.as_str(), self.column(&column.name))))
     }
 
     /// Checks that the table can hold the mirror of `table`; returns the columns that it lacks.
@@ -69,7 +75,9 @@ impl Existing {
             let key = table.key.contains(&column.name);
             let wanted = ColumnType::for_column(column, key);
             let Some(found) = self.column(&column.name) else {
-                missing.push((column.name.as_str(), wanted));
+                // Rows that are there already get NULL: what the source has in them is not known here.
+                let unknown = Column { not_null: false, ..column.clone() };
+                missing.push((column.name.as_str(), ColumnType::for_column(&unknown, key)));
                 continue;
             };
             if ColumnType::parse(found).is_none_or(|ty| !ty.accepts(column, key)) {

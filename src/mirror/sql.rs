@@ -121,21 +121,24 @@ pub(super) fn drop_table(target: &str) -> String {
 
 /// Reads name, engine, full engine and sorting key of the named tables and views.
 pub(super) fn find_tables(database: &str, names: &[&str]) -> String {
-    let names = names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ");
     format!(
-        "SELECT name, engine, engine_full, sorting_key FROM system.tables \
-         WHERE database = {} AND name IN ({names})",
-        literal(database)
+        "SELECT name, engine, engine_full, sorting_key FROM system.tables WHERE database = {} AND name IN ({})",
+        literal(database),
+        literals(names)
     )
 }
 
-/// Reads names and types of a table's columns.
-pub(super) fn find_columns(database: &str, name: &str) -> String {
+/// Reads the columns of the named tables and views, in order: whose, name and type.
+pub(super) fn find_columns(database: &str, names: &[&str]) -> String {
     format!(
-        "SELECT name, type FROM system.columns WHERE database = {} AND table = {} ORDER BY position",
+        "SELECT table, name, type FROM system.columns WHERE database = {} AND table IN ({}) ORDER BY position",
         literal(database),
-        literal(name)
+        literals(names)
     )
+}
+
+fn literals(names: &[&str]) -> String {
+    names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ")
 }
 
 /// Reads whether a database is there.

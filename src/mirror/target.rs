@@ -64,24 +64,24 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
         let view = sql::view_name(&name);
         let newest = self.claim(&name, table)?;
         let target = sql::qualified(&self.database, &name);
-        let mut existing = self.look_up(&name, &view).await?;
-        if existing.is_none() {
+        let mut found = self.look_up(&name, &view).await?;
+        if found.table.is_none() {
             self.server.execute(&format!("create {target}"), &sql::create_table(&target, table)).await?;
-            existing = self.look_up(&name, &view).await?;
+            found = self.look_up(&name, &view).await?;
         }
-        let went_away = || error::setup(format!("{target} went away while it was prepared"));
-        let mut existing = existing.ok_or_else(went_away)?;
-        let missing = existing.check(&target, table).map_err(error::setup)?;
+        let missing = found.table(&target)?.check(&target, table).map_err(error::setup)?;
         if !missing.is_empty() {
             let added = sql::add_columns(&target, missing);
             self.server.execute(&format!("add columns to {target}"), &added).await?;
-            existing = self.look_up(&name, &view).await?.ok_or_else(went_away)?;
+            found = self.look_up(&name, &view).await?;
         }
-        if newest {
+        let existing = found.table(&target)?;
+        // Left alone where it is right: replacing it needs rights that only the first start should need.
+        if newest && !found.view.as_ref().is_some_and(|view| existing.is_shown_by(view, table)) {
             let view = sql::qualified(&self.database, &view);
             self.server.execute(&format!("create {view}"), &sql::create_view(&view, &target, table)).await?;
         }
-        let plan = TablePlan::new(target, table, &existing)?;
+        let plan = TablePlan::new(target, table, existing)?;
         self.plans.insert((table.name.clone(), table.version), Arc::new(plan));
         Ok(())
     }
@@ -110,25 +110,26 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
         Ok(*version == table.version)
     }
 
-    /// Returns what is found under `name`, `None` for nothing. `view` must be a view or nothing.
-    async fn look_up(&mut self, name: &str, view: &str) -> Result<Option<Existing>, TargetError> {
+    /// Returns what is found under the two names. `view` must be a view or nothing.
+    async fn look_up(&mut self, name: &str, view: &str) -> Result<Found, TargetError> {
         let what = format!("look up {name}");
-        let found: Vec<(String, String, String, String)> =
+        let objects: Vec<(String, String, String, String)> =
             self.server.rows(&what, &sql::find_tables(&self.database, &[name, view])).await?;
-        let mut existing = None;
-        for (found, engine, engine_full, sorting_key) in found {
-            if found == name {
-                existing = Some(Existing { engine, engine_full, sorting_key, columns: Vec::new() });
-            } else if engine != "View" {
+        let columns: Vec<(String, String, String)> =
+            self.server.rows(&what, &sql::find_columns(&self.database, &[name, view])).await?;
+        let mut found = Found::default();
+        for (object, engine, engine_full, sorting_key) in objects {
+            if object == view && engine != "View" {
                 return Err(error::setup(format!(
                     "{view} exists with engine {engine}, but the mirror of {name} wants a view there: rename one of them"
                 )));
             }
+            let columns = columns.iter().filter(|(of, ..)| *of == object);
+            let columns = columns.map(|(_, name, ty)| (name.clone(), ty.clone())).collect();
+            let existing = Existing { engine, engine_full, sorting_key, columns };
+            *(if object == view { &mut found.view } else { &mut found.table }) = Some(existing);
         }
-        if let Some(existing) = &mut existing {
-            existing.columns = self.server.rows(&what, &sql::find_columns(&self.database, name)).await?;
-        }
-        Ok(existing)
+        Ok(found)
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
@@ -139,6 +140,19 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
             .buffer_unordered(PARALLEL_TABLES)
             .try_collect()
             .await
+    }
+}
+
+/// What is there for one source table.
+#[derive(Default)]
+struct Found {
+    table: Option<Existing>,
+    view: Option<Existing>,
+}
+
+impl Found {
+    fn table(&self, target: &str) -> Result<&Existing, TargetError> {
+        self.table.as_ref().ok_or_else(|| error::setup(format!("{target} went away while it was prepared")))
     }
 }
 

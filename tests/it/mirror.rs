@@ -186,6 +186,20 @@ async fn a_lost_answer_is_retried_without_a_second_copy() {
 }
 
 #[tokio::test]
+async fn a_batch_of_many_chunks_arrives_whole() {
+    with_database(async |db| {
+        let mut mirror = Fixture::new(&db).await;
+        let lines: Vec<String> = (1..=20_000).map(|id| format!("{id}\t{id:0150}\t{id}.25")).collect();
+        let changes: Vec<_> =
+            lines.iter().zip(1..).map(|(line, id)| (id, Op::Insert, line.as_str())).collect();
+        mirror.apply(&orders(), &changes).await.unwrap();
+        let sums = "SELECT count(), sum(id), sum(toInt64(name)), sum(total) FROM orders_current";
+        assert_eq!(db.read(sums).await, "20000\t200010000\t200010000\t200015000\n");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn rows_that_somebody_removed_come_back_with_a_rewind() {
     with_database(async |db| {
         let batch_of = |mirror: &mut Fixture| mirror.batch(&orders(), &[(1, Op::Insert, "1\tann\t1")]);

@@ -31,7 +31,7 @@ async fn an_added_column_is_added_and_old_versions_still_apply() {
         ]);
         mirror.target.prepare(&new).await.unwrap();
         mirror.target.apply(&batch).await.unwrap();
-        let rows = "1\tann\t1\t\\N\t0\n2\tbob\t9\t\\N\t0\n3\tcid\t3\thello\t5\n";
+        let rows = "1\tann\t1\t\\N\t\\N\n2\tbob\t9\t\\N\t\\N\n3\tcid\t3\thello\t5\n";
         assert_eq!(db.read("SELECT * FROM orders_current ORDER BY id").await, rows);
         // An older version that is prepared later does not take the column out of the view again.
         mirror.target.resume().await.unwrap();
