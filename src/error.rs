@@ -95,7 +95,9 @@ impl Error {
             Self::Config(_) | Self::Offset(_) | Self::FirstStart { .. } | Self::LostFile { .. } => {
                 Disposition::Halt
             }
-            Self::NoTarget | Self::NothingToRecover { .. } | Self::Runtime(_) | Self::Signals(_) => Disposition::Halt,
+            Self::NoTarget | Self::NothingToRecover { .. } | Self::Runtime(_) | Self::Signals(_) => {
+                Disposition::Halt
+            }
             Self::Session(error) => session(error),
             Self::Capture(error) => capture(error),
             Self::Tail(error) => tail(error),

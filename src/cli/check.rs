@@ -23,7 +23,10 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Outcome, Error> {
                 Severity::Warning => "warning",
                 Severity::Error => "error",
             };
-            println!("{severity:<8} {}\n         {}\n         fix: {}", finding.id, finding.evidence, finding.fix);
+            println!(
+                "{severity:<8} {}\n         {}\n         fix: {}",
+                finding.id, finding.evidence, finding.fix
+            );
         }
     }
     Ok(match findings.iter().map(|finding| finding.severity).max() {
@@ -44,7 +47,9 @@ async fn findings(config: &Config) -> Result<Vec<Finding>, Error> {
                 tables = captured.into_iter().map(|captured| captured.table.name).collect();
             }
         }
-        Err(error) => found.push(unreachable("source.connect", &error, "start the server or correct source.url")),
+        Err(error) => {
+            found.push(unreachable("source.connect", &error, "start the server or correct source.url"))
+        }
     }
     match tokio::task::block_in_place(|| publish::missing_topics(config, &tables)) {
         Ok(missing) if missing.is_empty() => {}
@@ -55,7 +60,11 @@ async fn findings(config: &Config) -> Result<Vec<Finding>, Error> {
             fix: "tripline init".into(),
         }),
         Err(error) => {
-            found.push(unreachable("kafka.connect", &error, "start the broker or correct kafka.bootstrap_servers"));
+            found.push(unreachable(
+                "kafka.connect",
+                &error,
+                "start the broker or correct kafka.bootstrap_servers",
+            ));
         }
     }
     if let Some(url) = config.destination_url()?
@@ -73,7 +82,11 @@ async fn findings(config: &Config) -> Result<Vec<Finding>, Error> {
         Ok(None) => found.push(Finding {
             id: "offset.missing",
             severity: Severity::Warning,
-            evidence: format!("no offset file for pipeline {} in {}", config.pipeline, config.offset.dir.display()),
+            evidence: format!(
+                "no offset file for pipeline {} in {}",
+                config.pipeline,
+                config.offset.dir.display()
+            ),
             fix: "tripline init (first start) or tripline offset recover".into(),
         }),
         Err(error) => found.push(unreachable("offset.unusable", &error, "tripline offset recover")),

@@ -57,7 +57,13 @@ fn print_report(report: &InitReport) {
             Action::Altered => "altered",
             Action::Repaired => "repaired",
         };
-        println!("{:<40} {:<10} {:<10} version {}", table.table.to_string(), action, table.mode, table.version);
+        println!(
+            "{:<40} {:<10} {:<10} version {}",
+            table.table.to_string(),
+            action,
+            table.mode,
+            table.version
+        );
         for note in &table.notes {
             println!("    {note}");
         }

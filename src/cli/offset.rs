@@ -33,7 +33,9 @@ fn show(config: &Config, json: bool) -> Result<Outcome, Error> {
         return Ok(Outcome::Fine);
     }
     match stored {
-        None => println!("no offset file for pipeline {} in {}", config.pipeline, config.offset.dir.display()),
+        None => {
+            println!("no offset file for pipeline {} in {}", config.pipeline, config.offset.dir.display())
+        }
         Some(stored) => print_stored(&stored),
     }
     println!("publisher     {}", holder.map_or("not running".to_owned(), |holder| holder.to_string()));
@@ -51,7 +53,10 @@ fn print_stored(stored: &Stored) {
         println!("snapshot T    {}, published up to {}", inside.until, inside.cursor);
     }
     println!("epoch         {}", stored.epoch);
-    println!("cuts record   {}", stored.cuts_offset.map_or("none yet".to_owned(), |offset| offset.to_string()));
+    println!(
+        "cuts record   {}",
+        stored.cuts_offset.map_or("none yet".to_owned(), |offset| offset.to_string())
+    );
     println!("saved at      {}", stored.saved_at);
 }
 
@@ -90,7 +95,9 @@ impl Reset {
         let mut stored = first(config);
         tokio::task::block_in_place(|| -> Result<(), Error> {
             // The epoch goes on, so that messages of former starts are never taken for new ones.
-            if !self.clear_topics && let Some(recorded) = read_last_cut(config, None)? {
+            if !self.clear_topics
+                && let Some(recorded) = read_last_cut(config, None)?
+            {
                 stored.epoch = recorded.cut.epoch;
                 stored.cuts_offset = Some(recorded.offset);
                 stored.position.pass = recorded.cut.pass;

@@ -1,29 +1,35 @@
-//! stub
-use crate::consume::*;
-use crate::table::Table;
+//! The ClickHouse target: a `ReplacingMergeTree` for every captured table, and a view of the rows that are there.
+//!
+//! `types` says what a column becomes and `rowbinary` (with `decimal`) writes its values; `plan` does so for a whole
+//! table and `batch` for a batch; `sql` has the statements, `error` what the answers mean. All of these are pure.
+//! `clickhouse` talks to the server, and `target` puts it together. docs/clickhouse-types.md is for users.
+
+mod types;
+mod decimal;
+mod rowbinary;
+mod sql;
+mod error;
+mod plan;
+mod batch;
+mod clickhouse;
+mod target;
+
 use std::future::Future;
-use std::sync::Arc;
-pub struct ClickHouseTarget<S>(S);
-impl<S> ClickHouseTarget<S> {
-    pub fn new(_c: &crate::config::ClickHouse, s: S) -> Self {
-        Self(s)
-    }
-}
+
+use crate::consume::{Positions, Progress, TargetError};
+
+pub use target::{ClickHouseTarget, ping, reset};
+
+/// Where the mirror's progress is kept. ClickHouse has no transaction over several tables, so it is kept outside, in
+/// Kafka's consumer group, and moved only when ClickHouse has confirmed every row: what is then applied a second
+/// time after a crash has the same versions and changes nothing.
+///
+/// One caller, one call at a time.
 pub trait ProgressStore: Send {
+    /// Returns the stored next offsets; empty when there are none.
     fn load(&mut self) -> impl Future<Output = Result<Positions, TargetError>> + Send;
+
+    /// Stores every partition's [`Progress::next`]. `Ok(())` promises that [`ProgressStore::load`] returns it after
+    /// any crash from now on. [`TargetError::Overtaken`] when somebody else has moved a partition meanwhile.
     fn save(&mut self, progress: &[Progress]) -> impl Future<Output = Result<(), TargetError>> + Send;
-}
-impl<S: ProgressStore> Target for ClickHouseTarget<S> {
-    fn name(&self) -> &'static str {
-        "postgres"
-    }
-    async fn resume(&mut self) -> Result<Positions, TargetError> {
-        self.0.load().await
-    }
-    async fn prepare(&mut self, _t: &Arc<Table>) -> Result<(), TargetError> {
-        panic!()
-    }
-    async fn apply(&mut self, _b: &Batch) -> Result<(), TargetError> {
-        panic!()
-    }
 }

@@ -136,7 +136,8 @@ impl Reader {
                 Some(Ok(message)) => {
                     let cut = message.payload().and_then(|value| serde_json::from_slice(value).ok());
                     let offset = message.offset();
-                    let foreign = || PublishError::Foreign { topic: self.topic.clone(), partition: 0, offset };
+                    let foreign =
+                        || PublishError::Foreign { topic: self.topic.clone(), partition: 0, offset };
                     each(Recorded { cut: cut.ok_or_else(foreign)?, offset })?;
                 }
                 Some(Err(source)) => return Err(failed(source)),

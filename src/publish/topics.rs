@@ -80,7 +80,8 @@ pub async fn delete_topics(config: &Config, tables: &[TableName]) -> Result<Vec<
 /// Deletes a consumer group with its offsets; one that does not exist is fine.
 pub async fn delete_group(config: &Config, group: &str) -> Result<(), PublishError> {
     let options = AdminOptions::new().operation_timeout(Some(ASK)).request_timeout(Some(ASK));
-    let results = admin(config)?.delete_groups(&[group], &options).await.map_err(failed("deleting the group"))?;
+    let results =
+        admin(config)?.delete_groups(&[group], &options).await.map_err(failed("deleting the group"))?;
     match results.into_iter().next() {
         Some(Err((_, code))) if code != RDKafkaErrorCode::GroupIdNotFound => {
             Err(failed("deleting the group")(KafkaError::AdminOp(code)))
@@ -91,7 +92,8 @@ pub async fn delete_group(config: &Config, group: &str) -> Result<(), PublishErr
 
 /// Returns the topics of these tables and the pipeline's own that do not exist. Blocking.
 pub fn missing_topics(config: &Config, tables: &[TableName]) -> Result<Vec<String>, PublishError> {
-    let client: BaseConsumer = client_config(&config.kafka).create().map_err(failed("creating the client"))?;
+    let client: BaseConsumer =
+        client_config(&config.kafka).create().map_err(failed("creating the client"))?;
     let metadata = client.fetch_metadata(None, ASK).map_err(failed("asking for the topics"))?;
     let there = |name: &str| metadata.topics().iter().any(|topic| topic.name() == name);
     Ok(wanted(config, tables).into_iter().map(|(name, ..)| name).filter(|name| !there(name)).collect())

@@ -80,6 +80,16 @@ impl PostgresTarget {
         })
     }
 
+    /// Makes the destination ready for changes of `tables`, as [`Target::prepare`] does, while an applier may be at
+    /// work there.
+    pub async fn install(&self, tables: &[Arc<Table>]) -> Result<(), TargetError> {
+        let client = session::open_installed(self.url.expose_secret()).await?;
+        for table in tables {
+            inspect::make_ready(&client, table, self.create_tables).await?;
+        }
+        Ok(())
+    }
+
     /// Prepares what the batch touches and is not prepared yet: after a reconnect nothing is.
     async fn make_ready(&mut self, plan: &Plan) -> Result<(), TargetError> {
         for table in &plan.tables {

@@ -44,6 +44,16 @@ pub(super) async fn open(url: &str, purpose: &str) -> Result<Client, TargetError
     Ok(client)
 }
 
+/// Opens a session without a lock, and makes sure that the applier's own tables are there.
+pub(super) async fn open_installed(url: &str) -> Result<Client, TargetError> {
+    let client = open(url, "init").await?;
+    let state = client.query_one(STATE, &[]).await.map_err(|error| setup("cannot look around", error))?;
+    if !state.get::<_, bool>(0) {
+        install(&client).await?;
+    }
+    Ok(client)
+}
+
 /// Opens the applier's session: waits for its lock, and makes sure that its tables are there.
 pub(super) async fn open_applier(url: &str, pipeline: &str) -> Result<Session, TargetError> {
     let client = open(url, "apply").await?;

@@ -1,0 +1,206 @@
+//! How changes of one table at one schema version become rows of its mirror.
+
+use std::sync::Arc;
+
+use super::error::{self, NAME};
+use super::rowbinary::{self, Cause};
+use super::sql;
+use super::types::{Base, ColumnType};
+use crate::consume::TargetError;
+use crate::event::{Change, Op};
+use crate::table::{Column, Kind, Table};
+use crate::wire::Row;
+
+/// What a table or view of the mirror is found to be.
+#[derive(Debug, Default)]
+pub(super) struct Existing {
+    /// Engine's name.
+    pub(super) engine: String,
+    /// Engine with its arguments and everything behind it.
+    pub(super) engine_full: String,
+    /// Sorting key as ClickHouse writes it.
+    pub(super) sorting_key: String,
+    /// Names and types of the columns.
+    pub(super) columns: Vec<(String, String)>,
+}
+
+impl Existing {
+    /// Returns the type of a column.
+    fn column(&self, name: &str) -> Option<&str> {
+        self.columns.iter().find(|(column, _)| column == name).map(|(_, ty)| ty.as_str())
+    }
+
+    /// Tells whether a view over `self` that shows `table` has these columns.
+    pub(super) fn is_shown_by(&self, view: &Self, table: &Table) -> bool {
+        let shown = view.columns.iter().map(|(name, ty)| (name.as_str(), Some(ty.as_str())));
+        shown.eq(table.columns.iter().map(|column| (column.name.as_str(), self.column(&column.name))))
+    }
+
+    /// Checks that the table can hold the mirror of `table`; returns the columns that it lacks.
+    pub(super) fn check<'a>(
+        &self,
+        target: &str,
+        table: &'a Table,
+    ) -> Result<Vec<(&'a str, ColumnType)>, String> {
+        let recreate = "drop or rename it, so that the mirror creates its own, and load the table again";
+        let arguments = self.engine_full.split(" ORDER BY").next().unwrap_or_default();
+        let versioned = arguments.contains(&format!("{}, {})", sql::VERSION, sql::DELETED));
+        if !self.engine.ends_with("ReplacingMergeTree") || !versioned {
+            return Err(format!(
+                "{target} exists with engine {} instead of ReplacingMergeTree({}, {}): {recreate}",
+                self.engine,
+                sql::VERSION,
+                sql::DELETED
+            ));
+        }
+        let mut sorted = sql::sorting_key(&self.sorting_key).unwrap_or_default();
+        let mut key = table.key.clone();
+        sorted.sort_unstable();
+        key.sort_unstable();
+        if sorted != key {
+            return Err(format!(
+                "{target} is ordered by ({}) instead of the key ({}) of {}: {recreate}",
+                self.sorting_key,
+                table.key.join(", "),
+                table.name
+            ));
+        }
+        for (name, ty) in [(sql::VERSION, "UInt64"), (sql::DELETED, "UInt8")] {
+            if self.column(name) != Some(ty) {
+                return Err(format!("{target} has no column {name} of type {ty}: {recreate}"));
+            }
+        }
+        let mut missing = Vec::new();
+        for column in &table.columns {
+            let key = table.key.contains(&column.name);
+            let wanted = ColumnType::for_column(column, key);
+            let Some(found) = self.column(&column.name) else {
+                // Rows that are there already get NULL: what the source has in them is not known here.
+                let unknown = Column { not_null: false, ..column.clone() };
+                missing.push((column.name.as_str(), ColumnType::for_column(&unknown, key)));
+                continue;
+            };
+            if ColumnType::parse(found).is_none_or(|ty| !ty.accepts(column, key)) {
+                let name = sql::quote(&column.name);
+                let way_out = if key {
+                    recreate.to_owned()
+                } else {
+                    format!("ALTER TABLE {target} MODIFY COLUMN {name} {wanted}, then start again")
+                };
+                return Err(format!(
+                    "column {name} of {target} is {found}, which cannot hold {} of {}: {way_out}",
+                    column.declared, table.name
+                ));
+            }
+        }
+        Ok(missing)
+    }
+}
+
+/// One column of the insert.
+#[derive(Debug)]
+struct PlanColumn {
+    ty: ColumnType,
+    kind: Kind,
+    /// Index among the key columns.
+    key: Option<usize>,
+}
+
+/// Everything about a table that stays the same from change to change.
+#[derive(Debug)]
+pub(super) struct TablePlan {
+    /// The source table.
+    pub(super) table: Arc<Table>,
+    /// Quoted name of the mirror's table.
+    pub(super) target: String,
+    /// The insert statement.
+    pub(super) insert: String,
+    /// Names and types at the head of every insert, so that ClickHouse refuses rows of another shape.
+    pub(super) header: Vec<u8>,
+    columns: Vec<PlanColumn>,
+}
+
+impl TablePlan {
+    /// Plans the writing of `table` into the existing `target`; [`Existing::check`] has found nothing missing.
+    pub(super) fn new(target: String, table: &Arc<Table>, existing: &Existing) -> Result<Self, TargetError> {
+        let mut columns = Vec::with_capacity(table.columns.len());
+        let mut types = Vec::with_capacity(table.columns.len() + 2);
+        for column in &table.columns {
+            let key = table.key.iter().position(|name| *name == column.name);
+            let found = existing.column(&column.name).unwrap_or_default();
+            let ty = ColumnType::parse(found).ok_or_else(|| {
+                error::setup(format!("column {} of {target} went away meanwhile", sql::quote(&column.name)))
+            })?;
+            columns.push(PlanColumn { ty, kind: column.kind(), key });
+            types.push(found);
+        }
+        types.extend(["UInt64", "UInt8"]);
+        let names = table.columns.iter().map(|column| column.name.as_str());
+        let mut header = Vec::new();
+        rowbinary::encode_len(types.len(), &mut header);
+        for text in names.clone().chain([sql::VERSION, sql::DELETED]).chain(types) {
+            rowbinary::encode_str(text.as_bytes(), &mut header);
+        }
+        let insert = sql::insert(&target, names);
+        Ok(Self { table: Arc::clone(table), target, insert, header, columns })
+    }
+
+    /// Appends the row of a change: its values, for a delete the key alone, then version and deletion mark.
+    pub(super) fn encode(&self, change: &Change, out: &mut Vec<u8>) -> Result<(), TargetError> {
+        let deleted = change.op == Op::Delete;
+        let row = Row::parse(change.row_json())
+            .map_err(|error| self.refused(change, error.to_string(), "read the message on its topic"))?;
+        for (index, (column, source)) in self.columns.iter().zip(&self.table.columns).enumerate() {
+            let hint = match (deleted, column.key) {
+                (true, None) => {
+                    rowbinary::encode_default(column.ty, out);
+                    continue;
+                }
+                (true, Some(position)) => position,
+                (false, _) => index,
+            };
+            row.get(&source.name, hint)
+                .ok_or(Cause::Missing)
+                .and_then(|value| rowbinary::encode(column.ty, column.kind, value, out))
+                .map_err(|cause| self.does_not_fit(change, index, &cause))?;
+        }
+        out.extend_from_slice(&change.cdc_id.to_le_bytes());
+        out.push(u8::from(deleted));
+        Ok(())
+    }
+
+    #[cold]
+    fn does_not_fit(&self, change: &Change, index: usize, cause: &Cause) -> TargetError {
+        let (column, source) = (&self.columns[index], &self.table.columns[index]);
+        let name = sql::quote(&source.name);
+        let way_out = match cause {
+            Cause::Missing | Cause::Wire(_) | Cause::Form => "read the message on its topic".to_owned(),
+            _ if column.key.is_some() => format!(
+                "create {} anew with this column as String and load the table again, or leave the table out",
+                self.target
+            ),
+            Cause::Null if column.ty.base != Base::String && !column.ty.array => {
+                let ty = ColumnType { nullable: true, ..column.ty };
+                format!("ALTER TABLE {} MODIFY COLUMN {name} {ty}, then start again", self.target)
+            }
+            _ => {
+                let text = if column.ty.nullable || column.ty.array { "Nullable(String)" } else { "String" };
+                format!(
+                    "to keep such values as text, ALTER TABLE {} MODIFY COLUMN {name} {text}, then start again",
+                    self.target
+                )
+            }
+        };
+        self.refused(change, format!("column {name} ({}): {cause}", column.ty), &way_out)
+    }
+
+    fn refused(&self, change: &Change, why: String, way_out: &str) -> TargetError {
+        TargetError::Refused {
+            target: NAME,
+            table: self.table.name.clone(),
+            cdc_id: Some(change.cdc_id),
+            why: format!("{why}; {way_out}"),
+            source: None,
+        }
+    }
+}

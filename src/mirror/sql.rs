@@ -1,0 +1,214 @@
+//! SQL text for ClickHouse. The only place where names become SQL there.
+
+use super::types::ColumnType;
+use crate::table::{Table, TableName};
+
+/// Column with the `cdc_id` of the change that the row comes from; the highest wins.
+pub(super) const VERSION: &str = "_version";
+/// Column that is 1 for rows that are gone.
+pub(super) const DELETED: &str = "_deleted";
+/// Column with the time of the insert, for people.
+pub(super) const SYNCED_AT: &str = "_synced_at";
+/// Inserts whose tokens a table remembers.
+const DEDUPLICATION_WINDOW: u32 = 1000;
+
+/// Quotes an identifier: in backticks, with backslashes before backticks and backslashes.
+pub(super) fn quote(name: &str) -> String {
+    enclose('`', name)
+}
+
+/// Quotes a string.
+pub(super) fn literal(text: &str) -> String {
+    enclose('\'', text)
+}
+
+fn enclose(quote: char, text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push(quote);
+    for c in text.chars() {
+        if c == quote || c == '\\' {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push(quote);
+    quoted
+}
+
+/// Returns the name of the mirror's table: `orders` for `public.orders`, `sales__orders` for `sales.orders`.
+pub(super) fn target_name(table: &TableName) -> String {
+    if table.schema == "public" { table.name.clone() } else { format!("{}__{}", table.schema, table.name) }
+}
+
+/// Returns the name of the view beside the table.
+pub(super) fn view_name(target: &str) -> String {
+    format!("{target}_current")
+}
+
+/// Returns `` `database`.`name` ``.
+pub(super) fn qualified(database: &str, name: &str) -> String {
+    format!("{}.{}", quote(database), quote(name))
+}
+
+fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(quote).collect::<Vec<_>>().join(", ")
+}
+
+/// Creates the database.
+pub(super) fn create_database(database: &str) -> String {
+    format!("CREATE DATABASE IF NOT EXISTS {}", quote(database))
+}
+
+/// Creates the table of the mirror.
+///
+/// The deduplication window is off by default where tables are not replicated; with it, an insert that is sent again
+/// because its answer got lost adds no second copy for merges to remove.
+pub(super) fn create_table(target: &str, table: &Table) -> String {
+    let columns = table.columns.iter().map(|column| {
+        let ty = ColumnType::for_column(column, table.key.contains(&column.name));
+        format!("{} {ty}, ", quote(&column.name))
+    });
+    let columns: String = columns.collect();
+    let key = quoted_list(table.key.iter().map(String::as_str));
+    format!(
+        "CREATE TABLE IF NOT EXISTS {target} ({columns}{VERSION} UInt64, {DELETED} UInt8, \
+         {SYNCED_AT} DateTime64(3, 'UTC') DEFAULT now64(3)) \
+         ENGINE = ReplacingMergeTree({VERSION}, {DELETED}) ORDER BY ({key}) \
+         SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"
+    )
+}
+
+/// Adds columns, given with their types.
+pub(super) fn add_columns<'a>(
+    target: &str,
+    columns: impl IntoIterator<Item = (&'a str, ColumnType)>,
+) -> String {
+    let added =
+        columns.into_iter().map(|(name, ty)| format!("ADD COLUMN IF NOT EXISTS {} {ty}", quote(name)));
+    format!("ALTER TABLE {target} {}", added.collect::<Vec<_>>().join(", "))
+}
+
+/// Creates the view of the rows that are there, without the mirror's own columns, or brings it up to date.
+pub(super) fn create_view(view: &str, target: &str, table: &Table) -> String {
+    let columns = quoted_list(table.columns.iter().map(|column| column.name.as_str()));
+    format!("CREATE OR REPLACE VIEW {view} AS SELECT {columns} FROM {target} FINAL WHERE {DELETED} = 0")
+}
+
+/// Inserts rows of the given columns and the mirror's version and deletion mark.
+pub(super) fn insert<'a>(target: &str, columns: impl IntoIterator<Item = &'a str>) -> String {
+    let columns = quoted_list(columns.into_iter().chain([VERSION, DELETED]));
+    format!("INSERT INTO {target} ({columns}) FORMAT RowBinaryWithNamesAndTypes")
+}
+
+/// Marks every row as deleted whose newest version is older than the truncate's.
+pub(super) fn truncate(target: &str, table: &Table, cdc_id: u64) -> String {
+    let key = quoted_list(table.key.iter().map(String::as_str));
+    format!(
+        "INSERT INTO {target} ({key}, {VERSION}, {DELETED}) SELECT {key}, {cdc_id}, 1 FROM {target} FINAL \
+         WHERE {DELETED} = 0 AND {VERSION} < {cdc_id}"
+    )
+}
+
+/// Removes a view.
+pub(super) fn drop_view(view: &str) -> String {
+    format!("DROP VIEW IF EXISTS {view} SYNC")
+}
+
+/// Removes a table, however large: whoever calls this was asked to.
+pub(super) fn drop_table(target: &str) -> String {
+    format!("DROP TABLE IF EXISTS {target} SYNC SETTINGS max_table_size_to_drop = 0")
+}
+
+/// Reads name, engine, full engine and sorting key of the named tables and views.
+pub(super) fn find_tables(database: &str, names: &[&str]) -> String {
+    format!(
+        "SELECT name, engine, engine_full, sorting_key FROM system.tables WHERE database = {} AND name IN ({})",
+        literal(database),
+        literals(names)
+    )
+}
+
+/// Reads the columns of the named tables and views, in order: whose, name and type.
+pub(super) fn find_columns(database: &str, names: &[&str]) -> String {
+    format!(
+        "SELECT table, name, type FROM system.columns WHERE database = {} AND table IN ({}) ORDER BY position",
+        literal(database),
+        literals(names)
+    )
+}
+
+fn literals(names: &[&str]) -> String {
+    names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ")
+}
+
+/// Reads whether a database is there.
+pub(super) fn find_database(database: &str) -> String {
+    format!("SELECT count() FROM system.databases WHERE name = {}", literal(database))
+}
+
+/// Splits a sorting key, as `system.tables` writes it, into column names; `None` when it holds more than names.
+pub(super) fn sorting_key(text: &str) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    // Newer servers keep the parentheses around a single column.
+    let mut rest = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(text);
+    loop {
+        let (name, after) = match rest.strip_prefix('`') {
+            Some(quoted) => unquote(quoted)?,
+            None => {
+                let end = rest.find(',').unwrap_or(rest.len());
+                (rest[..end].to_owned(), &rest[end..])
+            }
+        };
+        if name.is_empty() || name.contains(['(', ' ']) && !rest.starts_with('`') {
+            return None;
+        }
+        names.push(name);
+        match after.strip_prefix(", ") {
+            Some(next) => rest = next,
+            None => return after.is_empty().then_some(names),
+        }
+    }
+}
+
+/// Reads up to the closing backtick; returns the name and what follows.
+fn unquote(text: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '`' => return Some((name, &text[at + 1..])),
+            '\\' => name.push(chars.next()?.1),
+            c => name.push(c),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_strings_are_quoted() {
+        assert_eq!(quote("a"), "`a`");
+        assert_eq!(quote(r"we`i\rd"), r"`we\`i\\rd`");
+        assert_eq!(literal(r"o'cl\ock"), r"'o\'cl\\ock'");
+    }
+
+    #[test]
+    fn tables_outside_public_carry_their_schema() {
+        assert_eq!(target_name(&TableName::new("public", "orders")), "orders");
+        assert_eq!(target_name(&TableName::new("sales", "orders")), "sales__orders");
+    }
+
+    #[test]
+    fn sorting_keys_are_split_into_names() {
+        let names = |text: &str| sorting_key(text).map(|names| names.join("|"));
+        assert_eq!(names("id").unwrap(), "id");
+        assert_eq!(names("a, `b, (c)`, `d\\`e\\\\`").unwrap(), "a|b, (c)|d`e\\");
+        assert_eq!(names("(id)").unwrap(), "id");
+        for text in ["", "(", "()", "(id", "intDiv(id, 10)", "a, toDate(b)", "-a, (b)", "`a"] {
+            assert_eq!(names(text), None, "{text}");
+        }
+    }
+}

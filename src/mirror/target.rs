@@ -1,0 +1,268 @@
+//! The target: prepares tables, inserts batches, and moves the progress once everything is confirmed.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use super::ProgressStore;
+use super::batch::{self, Step};
+use super::clickhouse::Server;
+use super::error::{self, NAME};
+use super::plan::{Existing, TablePlan};
+use super::sql;
+use crate::config;
+use crate::consume::{Batch, Positions, Target, TargetError};
+use crate::table::{Table, TableName};
+
+/// Tables that are inserted into at the same time.
+const PARALLEL_TABLES: usize = 4;
+/// Oldest server: the first whose `ReplacingMergeTree` knows deleted rows.
+const OLDEST_VERSION: (u32, u32) = (23, 2);
+
+/// Mirrors changes into ClickHouse.
+///
+/// Every row carries its `cdc_id` as version and the highest version of a key wins, so applying a batch again, whole
+/// or in part, now or much later, changes nothing. A batch is not atomic for readers of ClickHouse.
+pub struct ClickHouseTarget<S> {
+    server: Server,
+    database: String,
+    store: S,
+    /// Per table and schema version.
+    plans: HashMap<(TableName, u32), Arc<TablePlan>>,
+    /// Which source table a table of the mirror belongs to, and the newest schema version its view was made for.
+    owners: HashMap<String, (TableName, u32)>,
+    /// Part of all deduplication tokens. A token must not outlive this process: after somebody removes rows and
+    /// rewinds, the same inserts come again, and a server that remembers their tokens would drop them in silence.
+    nonce: u64,
+}
+
+impl<S> fmt::Debug for ClickHouseTarget<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClickHouseTarget").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+impl<S: ProgressStore> ClickHouseTarget<S> {
+    /// Makes a target for the configured server, with its progress in `store`. Needs no connection yet.
+    pub fn new(config: &config::ClickHouse, store: S) -> Self {
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            server: Server::new(config),
+            database: config.database.clone(),
+            store,
+            plans: HashMap::new(),
+            owners: HashMap::new(),
+            nonce: (started.as_nanos() as u64).rotate_left(32) ^ u64::from(std::process::id()),
+        }
+    }
+
+    async fn prepare_table(&mut self, table: &Arc<Table>) -> Result<(), TargetError> {
+        let name = sql::target_name(&table.name);
+        let view = sql::view_name(&name);
+        let newest = self.claim(&name, table)?;
+        let target = sql::qualified(&self.database, &name);
+        let mut found = self.look_up(&name, &view).await?;
+        if found.table.is_none() {
+            self.server.execute(&format!("create {target}"), &sql::create_table(&target, table)).await?;
+            found = self.look_up(&name, &view).await?;
+        }
+        let missing = found.table(&target)?.check(&target, table).map_err(error::setup)?;
+        if !missing.is_empty() {
+            let added = sql::add_columns(&target, missing);
+            self.server.execute(&format!("add columns to {target}"), &added).await?;
+            found = self.look_up(&name, &view).await?;
+        }
+        let existing = found.table(&target)?;
+        // Left alone where it is right: replacing it needs rights that only the first start should need.
+        if newest && !found.view.as_ref().is_some_and(|view| existing.is_shown_by(view, table)) {
+            let view = sql::qualified(&self.database, &view);
+            self.server.execute(&format!("create {view}"), &sql::create_view(&view, &target, table)).await?;
+        }
+        let plan = TablePlan::new(target, table, existing)?;
+        self.plans.insert((table.name.clone(), table.version), Arc::new(plan));
+        Ok(())
+    }
+
+    /// Notes that `name` belongs to `table`; returns whether this schema version is the newest one seen.
+    fn claim(&mut self, name: &str, table: &Table) -> Result<bool, TargetError> {
+        if table.key.is_empty() || table.key_indexes().len() != table.key.len() {
+            return Err(error::setup(format!("{} has no key; a mirror needs one", table.name)));
+        }
+        let reserved = [sql::VERSION, sql::DELETED, sql::SYNCED_AT];
+        if let Some(column) = table.columns.iter().find(|column| reserved.contains(&column.name.as_str())) {
+            return Err(error::setup(format!(
+                "column {} of {} has a name that the mirror needs for itself; rename it or leave the table out",
+                column.name, table.name
+            )));
+        }
+        let owned = (table.name.clone(), table.version);
+        let (owner, version) = self.owners.entry(name.to_owned()).or_insert(owned);
+        if *owner != table.name {
+            return Err(error::setup(format!(
+                "{owner} and {} would share the table {name}; rename one of them or leave one out",
+                table.name
+            )));
+        }
+        *version = table.version.max(*version);
+        Ok(*version == table.version)
+    }
+
+    /// Returns what is found under the two names. `view` must be a view or nothing.
+    async fn look_up(&mut self, name: &str, view: &str) -> Result<Found, TargetError> {
+        let what = format!("look up {name}");
+        let objects: Vec<(String, String, String, String)> =
+            self.server.rows(&what, &sql::find_tables(&self.database, &[name, view])).await?;
+        let columns: Vec<(String, String, String)> =
+            self.server.rows(&what, &sql::find_columns(&self.database, &[name, view])).await?;
+        let mut found = Found::default();
+        for (object, engine, engine_full, sorting_key) in objects {
+            if object == view && engine != "View" {
+                return Err(error::setup(format!(
+                    "{view} exists with engine {engine}, but the mirror of {name} wants a view there: rename one of them"
+                )));
+            }
+            let columns = columns.iter().filter(|(of, ..)| *of == object);
+            let columns = columns.map(|(_, name, ty)| (name.clone(), ty.clone())).collect();
+            let existing = Existing { engine, engine_full, sorting_key, columns };
+            *(if object == view { &mut found.view } else { &mut found.table }) = Some(existing);
+        }
+        Ok(found)
+    }
+
+    async fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
+        let plan = |table: &Table| self.plans.get(&(table.name.clone(), table.version)).cloned();
+        let lists = batch::steps(batch, self.nonce, plan)?;
+        stream::iter(lists)
+            .map(|steps| write_table(self.server.clone(), steps))
+            .buffer_unordered(PARALLEL_TABLES)
+            .try_collect()
+            .await
+    }
+}
+
+/// What is there for one source table.
+#[derive(Default)]
+struct Found {
+    table: Option<Existing>,
+    view: Option<Existing>,
+}
+
+impl Found {
+    fn table(&self, target: &str) -> Result<&Existing, TargetError> {
+        self.table.as_ref().ok_or_else(|| error::setup(format!("{target} went away while it was prepared")))
+    }
+}
+
+/// Does one table's steps in order.
+///
+/// The inserts in front of a truncate are confirmed before it looks at the table. Rows of other transactions with a
+/// lower `cdc_id` cannot turn up later: TRUNCATE waits for them under its ACCESS EXCLUSIVE lock, so they belong to
+/// this pass or an earlier one.
+async fn write_table(server: Server, steps: Vec<Step>) -> Result<(), WriteError> {
+    for step in steps {
+        match step {
+            Step::Insert { plan, body, token } => {
+                server.insert(&plan.insert, &token, &body).await.map_err(|error| WriteError {
+                    other_shape: error.is_other_shape(),
+                    error: error.explain(&format!("insert into {}", plan.target)),
+                })?;
+            }
+            Step::Truncate { plan, cdc_id } => {
+                let statement = sql::truncate(&plan.target, &plan.table, cdc_id);
+                server
+                    .execute_long(&format!("mark the rows of {} as deleted", plan.target), &statement)
+                    .await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Why a batch was not written.
+struct WriteError {
+    /// Worth a second look at the tables: somebody altered one since they were prepared.
+    other_shape: bool,
+    error: TargetError,
+}
+
+impl From<TargetError> for WriteError {
+    fn from(error: TargetError) -> Self {
+        Self { other_shape: false, error }
+    }
+}
+
+impl<S: ProgressStore> Target for ClickHouseTarget<S> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn resume(&mut self) -> Result<Positions, TargetError> {
+        self.plans.clear();
+        check_version(&self.server).await?;
+        // Asked for first, because the right to create databases is not needed where it exists.
+        let found: Vec<u64> =
+            self.server.rows("look up the database", &sql::find_database(&self.database)).await?;
+        if found == [0] {
+            let statement = sql::create_database(&self.database);
+            self.server.execute("create the database", &statement).await?;
+        }
+        self.store.load().await
+    }
+
+    async fn prepare(&mut self, table: &Arc<Table>) -> Result<(), TargetError> {
+        self.prepare_table(table).await
+    }
+
+    async fn apply(&mut self, batch: &Batch) -> Result<(), TargetError> {
+        for table in batch::tables(batch) {
+            if !self.plans.contains_key(&(table.name.clone(), table.version)) {
+                self.prepare_table(&table).await?;
+            }
+        }
+        match self.write(batch).await {
+            Ok(()) => {}
+            Err(WriteError { other_shape: true, .. }) => {
+                for table in batch::tables(batch) {
+                    self.prepare_table(&table).await?;
+                }
+                self.write(batch).await.map_err(|failed| failed.error)?;
+            }
+            Err(failed) => return Err(failed.error),
+        }
+        self.store.save(&batch.progress).await
+    }
+}
+
+async fn check_version(server: &Server) -> Result<String, TargetError> {
+    let found: Vec<String> = server.rows("read the server's version", "SELECT version()").await?;
+    let version = found.into_iter().next().unwrap_or_default();
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
+    if (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default()) < OLDEST_VERSION {
+        let (major, minor) = OLDEST_VERSION;
+        return Err(error::setup(format!("the server is {version}; {major}.{minor} or newer is needed")));
+    }
+    Ok(version)
+}
+
+/// Asks the configured server for its version. Errors as [`Target::resume`] returns them.
+pub async fn ping(config: &config::ClickHouse) -> Result<String, TargetError> {
+    check_version(&Server::new(config)).await
+}
+
+/// Removes the mirror of the given tables: views and tables, with all rows. What does not exist is passed over.
+///
+/// They are dropped and not emptied, because an emptied table still remembers deduplication tokens.
+pub async fn reset(config: &config::ClickHouse, tables: &[TableName]) -> Result<(), TargetError> {
+    let server = Server::new(config);
+    for table in tables {
+        let name = sql::target_name(table);
+        let view = sql::qualified(&config.database, &sql::view_name(&name));
+        let target = sql::qualified(&config.database, &name);
+        server.execute(&format!("drop {view}"), &sql::drop_view(&view)).await?;
+        server.execute_long(&format!("drop {target}"), &sql::drop_table(&target)).await?;
+    }
+    Ok(())
+}
