@@ -64,6 +64,10 @@ impl Session {
         &self.client
     }
 
+    pub(super) fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     /// Runs statements of the simple protocol and returns their rows.
     async fn rows(&self, what: &'static str, sql: &str) -> Result<Vec<SimpleQueryRow>, TailError> {
         let messages = self.client.simple_query(sql).await.map_err(failed(what))?;
