@@ -1,1 +1,27 @@
 //! Installs and re-checks capture in the source: log tables, functions, triggers, registry.
+//!
+//! Invariant: the last log row of a key carries its final state, whatever the user's triggers do in between; see the
+//! comments in `sql/capture/reread.sql`. What is deliberately absent: event triggers (not everybody may create them),
+//! so a migration of a captured table is noticed by [`verify`] and followed by [`init`].
+
+mod catalog;
+mod check;
+mod error;
+mod fingerprint;
+mod init;
+mod name;
+mod pattern;
+mod plan;
+mod query;
+mod registry;
+mod render;
+mod uninstall;
+mod verify;
+
+pub use check::{Finding, Severity, findings};
+pub use error::{CaptureError, Problem, Refusal};
+pub use fingerprint::fingerprint_sql;
+pub use init::{Action, InitOptions, InitReport, TableReport, init};
+pub use registry::{Captured, load};
+pub use uninstall::{Uninstalled, uninstall};
+pub use verify::verify;
