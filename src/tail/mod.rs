@@ -337,7 +337,7 @@ impl Tail {
 
     async fn reload(&mut self) -> Result<(), TailError> {
         let captured = capture::load(self.session.client(), &self.schema).await?;
-        capture::verify(self.session.client(), &self.schema, &captured).await?;
+        capture::verify(self.session.client_mut(), &self.schema, &captured).await?;
         if captured != self.captured || self.tables.is_empty() {
             let log_tables = captured.iter().map(|captured| LogTable {
                 encoder: TableEncoder::new(&captured.table, &self.pipeline, &self.identity.database),

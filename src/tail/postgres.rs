@@ -64,6 +64,11 @@ impl Session {
         &self.client
     }
 
+    /// Returns the session for transactions of others, between passes.
+    pub(super) fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
     /// Runs statements of the simple protocol and returns their rows.
     async fn rows(&self, what: &'static str, sql: &str) -> Result<Vec<SimpleQueryRow>, TailError> {
         let messages = self.client.simple_query(sql).await.map_err(failed(what))?;

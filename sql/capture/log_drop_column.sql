@@ -1,0 +1,2 @@
+-- Follows a column that the captured table lost.
+alter table {{log}} drop column {{column}};

@@ -1,0 +1,28 @@
+-- Capture by re-reading: for every key that the statement touched, logs the row as it is now.
+--
+-- Statements that the user's triggers run inside this one log before it does. Whatever the nesting, each change of a
+-- key is followed by a look at that key, so the last log row of a key carries its final state: nobody else can change
+-- the key before this transaction ends, and a look sees all that this transaction has done.
+--
+-- Keys are taken by union, never by joining transition tables; each is looked up through its index. Sequential scans
+-- are off because the plan is cached for the session, possibly from a time when the table was empty.
+-- The sort puts the keys that the statement left behind before those that it took.
+create or replace function {{function}}() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set enable_seqscan = off
+set jit = off
+as $tripline$
+begin
+  insert into {{log}} (cdc_op, {{columns}})
+  select case when r.cdc_found is null then 'D' when k.cdc_was then 'U' else 'I' end, {{key_or_row}}
+  from ({{touched}}) k
+  left join lateral (
+    select {{row}}, true as cdc_found from only {{source}} t where {{lookup_k}} limit 1
+  ) r on true
+  order by k.cdc_stays;
+  return null;
+end
+$tripline$;
+revoke execute on function {{function}}() from public;

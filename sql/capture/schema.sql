@@ -1,0 +1,2 @@
+-- The schema of everything that capture keeps in the source.
+create schema {{schema}};

@@ -1,0 +1,13 @@
+-- What stands of our own objects.
+select json_build_object(
+  'server', current_setting('server_version_num')::int,
+  'recovery', pg_is_in_recovery(),
+  'schema', exists (select from pg_namespace where nspname = {{schema_literal}}),
+  'usage', coalesce((select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = {{schema_literal}}), false),
+  'tables', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'tables' and c.relkind = 'r'),
+  'pipelines', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'pipelines' and c.relkind = 'r'),
+  'sequence', (
+    select q.seqcache = 1 and not q.seqcycle and q.seqincrement = 1
+    from pg_class c join pg_sequence q on q.seqrelid = c.oid where c.relnamespace = s.oid and c.relname = 'cdc_id_seq'))
+from (values (1)) one
+left join pg_namespace s on s.nspname = {{schema_literal}}

@@ -1,0 +1,13 @@
+-- Capture straight from the transition table: only where no trigger of the user's writes the table again.
+create or replace function {{function}}() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set row_security = off
+set jit = off
+as $tripline$
+begin
+  insert into {{log}} (cdc_op, {{columns}}) select 'I', {{row}} from cdc_new t;
+  return null;
+end
+$tripline$;
+revoke execute on function {{function}}() from public;

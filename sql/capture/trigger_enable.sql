@@ -1,0 +1,2 @@
+-- Switches a trigger of ours on again.
+alter table {{table}} enable trigger {{trigger}};

@@ -1,0 +1,283 @@
+//! `tripline init`, the source's part: installs capture, changes nothing that is already right.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use crate::config::Config;
+use crate::table::{CaptureMode, TableName, quote_ident};
+
+use super::catalog::{self, Source, State};
+use super::error::{CaptureError, Refusal};
+use super::pattern::Patterns;
+use super::plan::{self, Plan, Wanted};
+use super::registry::{self, Registered};
+use super::render::render;
+use super::{name, query};
+
+/// How often a table's lock is tried for, each time for the 2 s that others may have to wait behind us.
+const LOCK_ATTEMPTS: u32 = 4;
+/// First pause between two attempts, in ms; doubles.
+const LOCK_PAUSE_MS: u64 = 500;
+
+/// How `init` goes about it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InitOptions {
+    /// Return the SQL, execute nothing.
+    pub dry_run: bool,
+    /// Go on with the other tables where some cannot be captured.
+    pub skip_unusable: bool,
+}
+
+/// What was done with a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Already right; nothing was touched.
+    Unchanged,
+    /// Captured from now on.
+    Installed,
+    /// Followed a change of columns, key or name: the version grew.
+    Altered,
+    /// Put back functions or triggers that were missing, altered, switched off or from another release.
+    Repaired,
+}
+
+/// What was done with one table, or would be.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableReport {
+    /// The table.
+    pub table: TableName,
+    /// Its log table.
+    pub log_table: TableName,
+    /// How it is captured.
+    pub mode: CaptureMode,
+    /// Version of its shape.
+    pub version: u32,
+    /// What was done.
+    pub action: Action,
+    /// Rows may not have been logged before: `tripline snapshot` is due.
+    pub needs_snapshot: bool,
+    /// What is worth knowing.
+    pub notes: Vec<String>,
+}
+
+/// What `init` did, or would do.
+#[derive(Debug, Clone, Serialize)]
+pub struct InitReport {
+    /// Captured tables, by name.
+    pub tables: Vec<TableReport>,
+    /// Tables that were left out (`skip_unusable`).
+    pub refused: Vec<Refusal>,
+    /// Tables that are still captured although no pattern names them any more.
+    pub kept: Vec<TableName>,
+    /// Every statement, in order; empty when everything was right already.
+    pub sql: String,
+}
+
+/// Everything that is decided before anything is changed.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) setup: Vec<String>,
+    pub(super) tables: Vec<(Source, Plan)>,
+    pub(super) refused: Vec<Refusal>,
+    pub(super) kept: Vec<TableName>,
+}
+
+/// Installs capture for the tables that `config.source.tables` names.
+///
+/// Refused tables mean that nothing is changed, unless `skip_unusable`. Otherwise each table is one transaction, with
+/// a short lock; after an error the tables done so far stay done, and running again goes on.
+pub async fn init(
+    client: &mut Client,
+    config: &Config,
+    options: InitOptions,
+) -> Result<InitReport, CaptureError> {
+    let schema = config.capture.schema.as_str();
+    let decided = decide(client, config).await?;
+    if !decided.refused.is_empty() && !options.skip_unusable {
+        return Err(CaptureError::Refused { refusals: decided.refused });
+    }
+    let mut sql = String::new();
+    for statement in &decided.setup {
+        sql.push_str(statement);
+    }
+    for (source, plan) in decided.tables.iter().filter(|(_, plan)| !plan.statements.is_empty()) {
+        sql.push_str(&format!("begin;\n{}commit;\n", script(source, plan)));
+    }
+    if !options.dry_run {
+        if !decided.setup.is_empty() {
+            set_up(client, &decided.setup).await?;
+        }
+        for (source, plan) in decided.tables.iter().filter(|(_, plan)| !plan.statements.is_empty()) {
+            install(client, schema, source, plan).await?;
+        }
+    }
+    let tables = decided
+        .tables
+        .into_iter()
+        .map(|(source, plan)| TableReport {
+            table: source.name,
+            log_table: TableName::new(schema, plan.log_table),
+            mode: plan.mode,
+            version: plan.version,
+            action: plan.action,
+            needs_snapshot: plan.needs_snapshot,
+            notes: plan.notes,
+        })
+        .collect();
+    Ok(InitReport { tables, refused: decided.refused, kept: decided.kept, sql })
+}
+
+/// Reads catalog and registry and decides for every table.
+pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decided, CaptureError> {
+    let schema = config.capture.schema.as_str();
+    let patterns = Patterns::parse(&config.source.tables)?;
+    let transaction = query::begin(client).await?;
+    let state = catalog::state(&transaction, schema).await?;
+    if state.server < 140_000 {
+        return Err(CaptureError::TooOld { major: state.server / 10_000 });
+    }
+    if state.recovery {
+        return Err(CaptureError::Recovery);
+    }
+    let candidates = catalog::candidates(&transaction, schema).await?;
+    let names: Vec<TableName> = candidates.iter().map(|candidate| candidate.name.clone()).collect();
+    patterns.all_match(&names)?;
+    let matched: Vec<_> = candidates.iter().filter(|candidate| patterns.matches(&candidate.name)).collect();
+    if let Some(entry) =
+        config.table.iter().find(|entry| !matched.iter().any(|found| found.name.to_string() == entry.name))
+    {
+        return Err(CaptureError::Pattern {
+            pattern: entry.name.clone(),
+            why: "has a [[table]] entry but is not captured; correct its name or add a pattern",
+        });
+    }
+    // A partition comes with its table.
+    let oids = matched
+        .iter()
+        .filter(|leaf| !matched.iter().any(|root| leaf.root == Some(root.oid) && root.oid != leaf.oid))
+        .map(|candidate| candidate.oid);
+    let sources = catalog::describe(&transaction, schema, oids).await?;
+    let registered = if state.tables { registry::read(&transaction, schema).await? } else { Vec::new() };
+    drop(transaction);
+
+    let mut decided =
+        Decided { setup: setup(schema, &state), tables: Vec::new(), refused: Vec::new(), kept: Vec::new() };
+    let mut taken: Vec<(String, u32)> = Vec::new();
+    for source in sources {
+        let row = find(&registered, &source);
+        let log_table = match row {
+            Some(row) => row.log_table.clone(),
+            None => name::log_table(&source.name, |name| {
+                registered.iter().any(|row| row.log_table == name)
+                    || taken.iter().any(|(other, _)| other == name)
+            }),
+        };
+        taken.push((log_table.clone(), source.oid));
+        let entry = config.table.iter().find(|entry| entry.name == source.name.to_string());
+        let wanted = Wanted {
+            mode: entry.and_then(|entry| entry.mode).unwrap_or(config.capture.mode),
+            key_index: entry.and_then(|entry| entry.key_index.as_deref()),
+        };
+        match plan::plan(schema, &source, wanted, row, &log_table) {
+            Ok(plan) => decided.tables.push((source, plan)),
+            Err(refusal) => decided.refused.push(refusal),
+        }
+    }
+    decided.kept = registered
+        .iter()
+        .filter(|row| !taken.iter().any(|(log_table, _)| *log_table == row.log_table))
+        .map(|row| row.name.clone())
+        .collect();
+    Ok(decided)
+}
+
+/// The registry's row of a table: by object id; by name where the table of that id is gone.
+fn find<'a>(registered: &'a [Registered], source: &Source) -> Option<&'a Registered> {
+    let by_oid = registered.iter().find(|row| row.relation == source.oid);
+    by_oid.or_else(|| registered.iter().find(|row| row.name == source.name && !row.exists))
+}
+
+/// The statements for what is missing of schema, sequence and registry.
+fn setup(schema: &str, state: &State) -> Vec<String> {
+    let mut setup = Vec::new();
+    let mut add = |missing: bool, template: &str| {
+        if missing {
+            setup.push(render(template, &[("schema", &quote_ident(schema))]));
+        }
+    };
+    add(!state.schema, include_str!("../../sql/capture/schema.sql"));
+    add(state.sequence.is_none(), include_str!("../../sql/capture/sequence.sql"));
+    add(state.sequence == Some(false), include_str!("../../sql/capture/sequence_repair.sql"));
+    add(!state.tables, include_str!("../../sql/capture/tables.sql"));
+    add(!state.pipelines, include_str!("../../sql/capture/pipelines.sql"));
+    setup
+}
+
+async fn set_up(client: &mut Client, statements: &[String]) -> Result<(), CaptureError> {
+    let failed = |source| CaptureError::Query { what: "create the schema of capture".into(), source };
+    let transaction = query::begin(client).await?;
+    transaction.batch_execute(&statements.concat()).await.map_err(failed)?;
+    transaction.commit().await.map_err(failed)
+}
+
+fn script(source: &Source, plan: &Plan) -> String {
+    let mut script = String::new();
+    if plan.locks {
+        script.push_str(&render(
+            include_str!("../../sql/capture/lock.sql"),
+            &[("table", &source.name.quoted())],
+        ));
+    }
+    script.push_str(&plan.statements.concat());
+    script
+}
+
+/// Installs one table, trying again while others hold its lock.
+async fn install(
+    client: &mut Client,
+    schema: &str,
+    source: &Source,
+    plan: &Plan,
+) -> Result<(), CaptureError> {
+    let mut attempts = 1;
+    loop {
+        let error = match install_once(client, schema, source, plan).await {
+            Err(CaptureError::Query { source, .. }) if is_busy(&source) => source,
+            done => return done,
+        };
+        if attempts == LOCK_ATTEMPTS {
+            return Err(CaptureError::Busy { table: source.name.clone(), attempts, source: error });
+        }
+        tokio::time::sleep(Duration::from_millis(LOCK_PAUSE_MS << (attempts - 1))).await;
+        attempts += 1;
+    }
+}
+
+async fn install_once(
+    client: &mut Client,
+    schema: &str,
+    source: &Source,
+    plan: &Plan,
+) -> Result<(), CaptureError> {
+    let failed =
+        |error| CaptureError::Query { what: format!("install capture of {}", source.name), source: error };
+    let transaction = query::begin(client).await?;
+    if plan.locks {
+        let lock = render(include_str!("../../sql/capture/lock.sql"), &[("table", &source.name.quoted())]);
+        transaction.batch_execute(&lock).await.map_err(failed)?;
+    }
+    let now = catalog::describe(&transaction, schema, [source.oid]).await?;
+    if now.first() != Some(source) {
+        return Err(CaptureError::Changed { table: source.name.clone() });
+    }
+    transaction.batch_execute(&plan.statements.concat()).await.map_err(failed)?;
+    transaction.commit().await.map_err(failed)
+}
+
+fn is_busy(error: &tokio_postgres::Error) -> bool {
+    matches!(error.code(), Some(&SqlState::LOCK_NOT_AVAILABLE | &SqlState::T_R_DEADLOCK_DETECTED))
+}

@@ -1,0 +1,331 @@
+//! Decides what `init` does with a table. Pure: catalog and registry in, statements or a refusal out.
+
+use crate::table::{CaptureMode, Column, TableName, quote_ident, quote_literal};
+
+use super::catalog::{Index, Source, oid_array};
+use super::error::Refusal;
+use super::init::Action;
+use super::registry::Registered;
+use super::render::{BODY_TAG, KeyColumn, Spec, objects_sql, render};
+
+/// What is configured for a table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) mode: CaptureMode,
+    pub(super) key_index: Option<&'a str>,
+}
+
+/// What `init` does with a table.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) action: Action,
+    pub(super) log_table: String,
+    pub(super) mode: CaptureMode,
+    pub(super) version: u32,
+    /// Rows may be missing from the log: the table needs a snapshot.
+    pub(super) needs_snapshot: bool,
+    pub(super) notes: Vec<String>,
+    /// Triggers are created, so the source table is locked first.
+    pub(super) locks: bool,
+    pub(super) statements: Vec<String>,
+}
+
+/// Returns the key columns, or what is in the way and the way out.
+pub(super) fn key(
+    source: &Source,
+    key_index: Option<&str>,
+) -> Result<(String, Vec<KeyColumn>), (String, String)> {
+    let entry = format!("name = \"{}\"", source.name);
+    let out = format!("or take it out with \"!{}\"", source.name);
+    let index = match key_index {
+        Some(name) => source.indexes.iter().find(|index| index.name == name).ok_or_else(|| {
+            (
+                format!("it has no unique index {name}"),
+                format!("correct key_index in [[table]] {entry}, {out}"),
+            )
+        })?,
+        None => source.indexes.iter().find(|index| index.primary).ok_or_else(|| {
+            let fits = source.indexes.iter().find(|index| usable(index).is_ok());
+            let way = match fits {
+                Some(fits) => format!("set key_index = \"{}\" in [[table]] {entry}", fits.name),
+                None => format!("or a unique index on not-null columns with key_index in [[table]] {entry}"),
+            };
+            ("it has no primary key".to_owned(), format!("add one, {way}, {out}"))
+        })?,
+    };
+    match usable(index) {
+        Ok(columns) => Ok((index.name.clone(), columns)),
+        Err(why) => Err((
+            format!("its key {} {why}", index.name),
+            format!("change that, or name another unique index with key_index in [[table]] {entry}, {out}"),
+        )),
+    }
+}
+
+fn usable(index: &Index) -> Result<Vec<KeyColumn>, &'static str> {
+    if !index.usable {
+        return Err("is not a valid, unique btree index");
+    }
+    if !index.immediate {
+        return Err("is deferrable, so two rows may share a key for a while");
+    }
+    if index.partial {
+        return Err("is partial, so it does not tell all rows apart");
+    }
+    let column = |column: &super::catalog::IndexColumn| {
+        let name = column.name.clone().ok_or("has an expression, which no log column holds")?;
+        if column.not_null != Some(true) {
+            return Err("has a column that may be null");
+        }
+        if column.collation != Some(true) {
+            return Err("compares by another collation than its column");
+        }
+        let operator = column.operator.clone().ok_or("has no equality operator")?;
+        Ok(KeyColumn { name, operator, loose: column.loose })
+    };
+    index.columns.iter().map(column).collect()
+}
+
+/// Decides, or refuses.
+pub(super) fn plan(
+    schema: &str,
+    source: &Source,
+    wanted: Wanted<'_>,
+    registered: Option<&Registered>,
+    log_table: &str,
+) -> Result<Plan, Refusal> {
+    let refuse = |why: String, way_out: String| Refusal { table: source.name.clone(), why, way_out };
+    let (key_index, key) = accept(source, wanted).map_err(|(why, way)| refuse(why, way))?;
+    let mode = if source.kind == 'p' { CaptureMode::Row } else { wanted.mode };
+
+    let log = registered.filter(|row| row.log_exists);
+    let columns = in_log_order(source, log);
+    let spec = Spec {
+        schema,
+        source: &source.name,
+        log_table,
+        mode,
+        partitioned: source.kind == 'p',
+        columns: &columns,
+        key: &key,
+    };
+    let mut statements = log_statements(&spec, source, log).map_err(|(why, way)| refuse(why, way))?;
+    let log_changes = !statements.is_empty();
+
+    let (functions, triggers) = (spec.functions(), spec.triggers());
+    let sum = |objects: &[super::render::Object]| {
+        crc32c::crc32c(objects.iter().map(|object| object.sql.as_str()).collect::<String>().as_bytes())
+    };
+    let trigger_sum = format!("{:08x}", sum(&triggers));
+    let definition = format!("{:08x}.{trigger_sum}", sum(&functions));
+
+    let key_names: Vec<String> = key.iter().map(|key| key.name.clone()).collect();
+    let same_shape = registered.is_some_and(|row| {
+        row.columns == columns
+            && row.key == key_names
+            && row.name == source.name
+            && row.relation == source.oid
+    });
+    let version = registered.map_or(1, |row| row.version + u32::from(!same_shape));
+    let leaves: Vec<u32> = source.leaves.iter().map(|leaf| leaf.oid).collect();
+
+    let trigger_objects = |objects: &std::collections::BTreeMap<String, String>| -> Vec<(String, String)> {
+        objects
+            .iter()
+            .filter(|(name, _)| name.starts_with("trigger "))
+            .map(|(a, b)| (a.clone(), b.clone()))
+            .collect()
+    };
+    let triggers_right = registered.is_some_and(|row| {
+        row.relation == source.oid
+            && row.definition.ends_with(&trigger_sum)
+            && trigger_objects(&row.objects) == trigger_objects(&row.standing)
+    });
+    let all_on = registered.is_none_or(|row| row.off.is_empty());
+    let unready: Vec<&TableName> =
+        source.leaves.iter().filter(|leaf| leaf.kind == 'r' && !leaf.ready).map(|leaf| &leaf.name).collect();
+    let unchanged = same_shape
+        && !log_changes
+        && triggers_right
+        && all_on
+        && unready.is_empty()
+        && registered.is_some_and(|row| {
+            row.definition == definition
+                && row.objects == row.standing
+                && row.mode == mode
+                && row.key_index == key_index
+                && row.leaves == leaves
+        });
+    let mut notes = Vec::new();
+    if source.unlogged {
+        notes.push("unlogged: a crash of the source empties it without a trace in the log".to_owned());
+    }
+    let action = match registered {
+        None => Action::Installed,
+        Some(_) if unchanged => Action::Unchanged,
+        Some(_) if !same_shape || log_changes => Action::Altered,
+        Some(_) => Action::Repaired,
+    };
+    let needs_snapshot =
+        action != Action::Unchanged && !(same_shape && triggers_right && all_on && !log_changes);
+    let done = |statements, locks| Plan {
+        action,
+        log_table: log_table.to_owned(),
+        mode,
+        version,
+        needs_snapshot,
+        notes,
+        locks,
+        statements,
+    };
+    if unchanged {
+        return Ok(done(Vec::new(), false));
+    }
+    let names: Vec<String> = functions.iter().map(|object| object.name.clone()).collect();
+    statements.extend(functions.into_iter().map(|object| object.sql));
+    let locks = !triggers_right;
+    if locks {
+        statements.extend(triggers.into_iter().map(|object| object.sql));
+    }
+    statements.extend(unready.into_iter().map(|leaf| spec.leaf_trigger(leaf).sql));
+    for off in registered.map_or(&[][..], |row| &row.off) {
+        statements.push(render(
+            include_str!("../../sql/capture/trigger_enable.sql"),
+            &[("table", &off.table.quoted()), ("trigger", &quote_ident(&off.trigger))],
+        ));
+    }
+    statements.push(render(
+        include_str!("../../sql/capture/register.sql"),
+        &[
+            ("schema", &quote_ident(schema)),
+            ("relation", &source.oid.to_string()),
+            ("schema_name", &quote_literal(&source.name.schema)),
+            ("table_name", &quote_literal(&source.name.name)),
+            ("log_table", &quote_literal(log_table)),
+            ("log_literal", &quote_literal(&TableName::new(schema, log_table).quoted())),
+            ("key_array", &array(&key_names)),
+            ("key_index", &quote_literal(&key_index)),
+            ("columns_json", &quote_literal(&json(&columns))),
+            ("mode", &quote_literal(&mode.to_string())),
+            ("version", &version.to_string()),
+            ("leaves", &oid_array(leaves)),
+            ("definition", &quote_literal(&definition)),
+            ("objects", &objects_sql(schema, &source.oid.to_string(), &array(&names))),
+        ],
+    ));
+    Ok(done(statements, locks))
+}
+
+/// Accepts a table or says what is in the way, and the way out.
+fn accept(source: &Source, wanted: Wanted<'_>) -> Result<(String, Vec<KeyColumn>), (String, String)> {
+    let out = format!("take it out with \"!{}\"", source.name);
+    let no = |why: &str, way: String| Err((why.to_owned(), way));
+    if source.kind == 'f' || source.leaves.iter().any(|leaf| leaf.kind == 'f') {
+        return no(
+            "it is a foreign table or has one as a partition: triggers do not see what others write there",
+            out,
+        );
+    }
+    if source.partition {
+        return no("it is a partition", format!("capture the partitioned table instead, or {out}"));
+    }
+    if source.inherits {
+        return no("it takes part in plain inheritance", format!("use partitions, or {out}"));
+    }
+    if let Some(column) = source.columns.iter().find(|column| column.name.starts_with("cdc_")) {
+        return Err((
+            format!("its column {} begins with cdc_", column.name),
+            format!("rename the column, or {out}"),
+        ));
+    }
+    let names =
+        source.columns.iter().map(|column| &column.name).chain([&source.name.schema, &source.name.name]);
+    if names.into_iter().any(|name| name.contains(BODY_TAG)) {
+        return Err((format!("one of its names contains {BODY_TAG}"), format!("rename it, or {out}")));
+    }
+    if !source.lacks.is_empty() {
+        return Err((
+            format!("this role lacks {}", source.lacks.join(", ")),
+            format!("run init as its owner, or {out}"),
+        ));
+    }
+    if source.policy {
+        return no(
+            "row-level security would hide rows from this role",
+            format!("run init as a role with BYPASSRLS or as the owner without FORCE, or {out}"),
+        );
+    }
+    let (index, key) = key(source, wanted.key_index)?;
+    if wanted.mode == CaptureMode::Statement && source.kind != 'p' {
+        let way = format!("use mode = \"reread\" in [[table]] name = \"{}\"", source.name);
+        if let Some(trigger) = source.after_triggers.first() {
+            return Err((format!("mode statement is wrong beside AFTER triggers such as {trigger}"), way));
+        }
+        if let Some(constraint) = source.self_actions.first() {
+            return Err((format!("mode statement is wrong where {constraint} writes the table itself"), way));
+        }
+        if source.has_virtual {
+            return no("mode statement does not see virtual generated columns", way);
+        }
+        if key.iter().any(|key| key.loose) {
+            return no("mode statement needs a key whose equal values are equal bytes", way);
+        }
+    }
+    Ok((index, key))
+}
+
+/// The source's columns in the order of the log table, those that it has not yet at the end.
+fn in_log_order(source: &Source, log: Option<&Registered>) -> Vec<Column> {
+    let mut columns = source.columns.clone();
+    if let Some(log) = log {
+        let place =
+            |name: &str| log.log_columns.iter().position(|column| column.name == name).unwrap_or(usize::MAX);
+        columns.sort_by_key(|column| place(&column.name));
+    }
+    columns
+}
+
+/// The statements that make the log table fit the source.
+fn log_statements(
+    spec: &Spec<'_>,
+    source: &Source,
+    log: Option<&Registered>,
+) -> Result<Vec<String>, (String, String)> {
+    let Some(log) = log else { return Ok(vec![spec.create_log()]) };
+    let mut statements = Vec::new();
+    for column in &log.log_columns {
+        if !column.name.starts_with("cdc_") && !source.columns.iter().any(|c| c.name == column.name) {
+            statements.push(spec.drop_column(&column.name));
+        }
+    }
+    for column in spec.columns {
+        match log.log_columns.iter().find(|c| c.name == column.name) {
+            None => statements.push(spec.add_column(column)),
+            Some(old) if old.base == column.base => {}
+            Some(old) => {
+                return Err((
+                    format!(
+                        "its column {} was logged as {} and is {} now",
+                        column.name, old.base, column.base
+                    ),
+                    format!(
+                        "let every pipeline read the log to its end, drop table {}.{}, then run tripline init and tripline snapshot {}",
+                        quote_ident(spec.schema),
+                        quote_ident(&log.log_table),
+                        source.name
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(statements)
+}
+
+fn array(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| quote_literal(name)).collect();
+    format!("array[{}]", quoted.join(", "))
+}
+
+fn json(columns: &[Column]) -> String {
+    serde_json::to_string(columns).expect("columns are plain data")
+}

@@ -1,0 +1,111 @@
+//! The registry: which tables are captured, and how.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use tokio_postgres::GenericClient;
+use tokio_postgres::error::SqlState;
+
+use crate::table::{CaptureMode, Column, Table, TableName, quote_ident, quote_literal};
+
+use super::error::CaptureError;
+use super::query;
+use super::render::{objects_sql, render};
+
+/// A captured table as the daemon reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Captured {
+    /// Shape at the present version.
+    pub table: Table,
+    /// Object id of the source table.
+    pub oid: u32,
+    /// The log table.
+    pub log_table: TableName,
+    /// How it is captured.
+    pub mode: CaptureMode,
+}
+
+/// A registry row beside what the catalog shows of it now.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Registered {
+    pub(super) relation: u32,
+    #[serde(flatten)]
+    pub(super) name: TableName,
+    pub(super) log_table: String,
+    pub(super) key: Vec<String>,
+    pub(super) key_index: String,
+    pub(super) columns: Vec<Column>,
+    pub(super) mode: CaptureMode,
+    pub(super) version: u32,
+    pub(super) leaves: Vec<u32>,
+    pub(super) definition: String,
+    /// What was installed, with hashes.
+    pub(super) objects: BTreeMap<String, String>,
+    /// What stands now.
+    pub(super) standing: BTreeMap<String, String>,
+    /// Triggers of ours that are switched off.
+    pub(super) off: Vec<Off>,
+    /// The source table is still there.
+    pub(super) exists: bool,
+    pub(super) log_exists: bool,
+    pub(super) log_readable: bool,
+    pub(super) log_columns: Vec<LogColumn>,
+}
+
+/// A trigger that is switched off.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Off {
+    pub(super) trigger: String,
+    #[serde(flatten)]
+    pub(super) table: TableName,
+}
+
+/// A column of a log table.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct LogColumn {
+    pub(super) name: String,
+    pub(super) base: String,
+}
+
+/// Reads the registry and what stands of it.
+pub(super) async fn read(client: &impl GenericClient, schema: &str) -> Result<Vec<Registered>, CaptureError> {
+    let objects =
+        objects_sql(schema, "t.relation", "array(select substr(k, 10) from jsonb_object_keys(t.objects) k)");
+    let sql = render(
+        include_str!("../../sql/capture/registry.sql"),
+        &[
+            ("schema", &quote_ident(schema)),
+            ("schema_literal", &quote_literal(schema)),
+            ("objects", &objects),
+        ],
+    );
+    query::json(client, "the registry", &sql).await
+}
+
+/// Reads the captured tables from the registry, by name.
+pub async fn load(client: &impl GenericClient, schema: &str) -> Result<Vec<Captured>, CaptureError> {
+    #[derive(Deserialize)]
+    struct Row {
+        relation: u32,
+        #[serde(flatten)]
+        table: Table,
+        log_table: String,
+        mode: CaptureMode,
+    }
+    let sql = render(include_str!("../../sql/capture/load.sql"), &[("schema", &quote_ident(schema))]);
+    let rows: Vec<Row> = query::json(client, "the registry", &sql).await.map_err(|error| match error {
+        CaptureError::Query { source, .. } if source.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+            CaptureError::NotInstalled { schema: schema.to_owned() }
+        }
+        error => error,
+    })?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Captured {
+            table: row.table,
+            oid: row.relation,
+            log_table: TableName::new(schema, row.log_table),
+            mode: row.mode,
+        })
+        .collect())
+}

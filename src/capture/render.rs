@@ -1,0 +1,399 @@
+//! Turns the files under `sql/capture/` into statements for one table. Pure text; identifiers are quoted here.
+
+use crate::table::{CaptureMode, Column, TableName, quote_ident, quote_literal};
+
+use super::name;
+
+/// The tag that quotes function bodies; no name may contain it.
+pub(super) const BODY_TAG: &str = "$tripline$";
+
+/// Replaces every `{{name}}` of a template by its value, in one go: values are not looked at again.
+///
+/// A template that names what is not given is a programmer's error, which the tests below would show.
+pub(super) fn render(template: &str, values: &[(&str, &str)]) -> String {
+    let mut sql = String::with_capacity(template.len() * 2);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (name, after) = after.split_once("}}").expect("placeholders of our own templates are closed");
+        let value = values.iter().find(|(given, _)| *given == name);
+        sql.push_str(before);
+        sql.push_str(value.unwrap_or_else(|| panic!("template without a value for {name}")).1);
+        rest = after;
+    }
+    sql.push_str(rest);
+    sql
+}
+
+/// A key column with what looking it up takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeyColumn {
+    pub(super) name: String,
+    /// The index's equality: `operator(pg_catalog.=)`.
+    pub(super) operator: String,
+    /// The type calls different bytes equal.
+    pub(super) loose: bool,
+}
+
+/// Everything that the statements of one table depend on.
+#[derive(Debug)]
+pub(super) struct Spec<'a> {
+    pub(super) schema: &'a str,
+    pub(super) source: &'a TableName,
+    pub(super) log_table: &'a str,
+    pub(super) mode: CaptureMode,
+    pub(super) partitioned: bool,
+    pub(super) columns: &'a [Column],
+    pub(super) key: &'a [KeyColumn],
+}
+
+/// A function or trigger: its name and the statement that creates it.
+#[derive(Debug)]
+pub(super) struct Object {
+    pub(super) name: String,
+    pub(super) sql: String,
+}
+
+/// Returns a base type for SQL: `pg_catalog."int4"[]`. Quoted, it has no default length.
+fn base_type(base: &str) -> String {
+    match base.strip_suffix("[]") {
+        Some(element) => format!("pg_catalog.{}[]", quote_ident(element)),
+        None => format!("pg_catalog.{}", quote_ident(base)),
+    }
+}
+
+/// Returns the scalar subquery with what stands of our triggers and functions for `relation`.
+pub(super) fn objects_sql(schema: &str, relation: &str, functions: &str) -> String {
+    render(
+        include_str!("../../sql/capture/objects.sql"),
+        &[("schema_literal", &quote_literal(schema)), ("relation", relation), ("functions", functions)],
+    )
+}
+
+fn list<T>(items: &[T], each: impl Fn(&T) -> String, separator: &str) -> String {
+    items.iter().map(each).collect::<Vec<_>>().join(separator)
+}
+
+impl Spec<'_> {
+    fn log(&self) -> String {
+        TableName::new(self.schema, self.log_table).quoted()
+    }
+
+    fn is_key(&self, column: &Column) -> bool {
+        self.key.iter().any(|key| key.name == column.name)
+    }
+
+    fn loose(&self) -> bool {
+        self.key.iter().any(|key| key.loose)
+    }
+
+    /// `"name" pg_catalog."type"` of a log column.
+    fn definition(column: &Column) -> String {
+        format!("{} {}", quote_ident(&column.name), base_type(&column.base))
+    }
+
+    /// The columns of the row `from`, cast to their log types and named.
+    fn row(&self, from: &str) -> String {
+        list(
+            self.columns,
+            |column| {
+                let name = quote_ident(&column.name);
+                format!("{from}.{name}::{} as {name}", base_type(&column.base))
+            },
+            ", ",
+        )
+    }
+
+    fn keys(&self, from: &str) -> String {
+        list(self.key, |key| format!("{from}.{}", quote_ident(&key.name)), ", ")
+    }
+
+    fn keys_cast(&self, from: &str) -> String {
+        list(
+            self.key,
+            |key| {
+                let base =
+                    self.columns.iter().find(|column| column.name == key.name).map_or("text", |c| &c.base);
+                format!("{from}.{}::{}", quote_ident(&key.name), base_type(base))
+            },
+            ", ",
+        )
+    }
+
+    fn lookup(&self, from: &str) -> String {
+        let equal = |key: &KeyColumn| {
+            let name = quote_ident(&key.name);
+            format!("t.{name} {} {from}.{name}", key.operator)
+        };
+        list(self.key, equal, " and ")
+    }
+
+    /// The keys that a statement touched: `cdc_was` when one stood before it, `cdc_stays` when one stands in its new rows.
+    fn touched(&self, event: &str) -> String {
+        match event {
+            "insert" => {
+                format!("select {}, false as cdc_was, true as cdc_stays from cdc_new n", self.keys("n"))
+            }
+            "delete" => {
+                format!("select {}, true as cdc_was, false as cdc_stays from cdc_old o", self.keys("o"))
+            }
+            _ => {
+                // The text tells apart what the type calls equal.
+                let texts = self.key.iter().filter(|key| key.loose);
+                let texts: String =
+                    texts.map(|key| format!(", u.{}::pg_catalog.text", quote_ident(&key.name))).collect();
+                format!(
+                    "select {keys}, pg_catalog.bool_or(u.cdc_was) as cdc_was, \
+                     pg_catalog.bool_or(not u.cdc_was) as cdc_stays\n        \
+                     from (select {old}, true as cdc_was from cdc_old o union all select {new}, false from cdc_new n) u\n        \
+                     group by {keys}{texts}",
+                    keys = self.keys("u"),
+                    old = self.keys("o"),
+                    new = self.keys("n"),
+                )
+            }
+        }
+    }
+
+    fn fill(&self, template: &str, function: &str, more: &[(&str, &str)]) -> String {
+        let name = |column: &Column| quote_ident(&column.name);
+        let key_number = |column: &Column| self.key.iter().position(|key| key.name == column.name);
+        let key_or_row = |column: &Column| {
+            if self.is_key(column) {
+                format!("k.{}::{}", name(column), base_type(&column.base))
+            } else {
+                format!("r.{}", name(column))
+            }
+        };
+        let key_or_row_loose = |column: &Column| match key_number(column) {
+            Some(i) => format!(
+                "case when e.cdc_gone then s.cdc_key_{i}::{} else s.{} end",
+                base_type(&column.base),
+                name(column)
+            ),
+            None => format!("case when not e.cdc_gone then s.{} end", name(column)),
+        };
+        let aliases: Vec<usize> = (0..self.key.len()).collect();
+        let function = TableName::new(self.schema, function).quoted();
+        let values = [
+            ("function", function),
+            ("log", self.log()),
+            ("source", self.source.quoted()),
+            ("columns", list(self.columns, name, ", ")),
+            ("key_columns", list(self.key, |key| quote_ident(&key.name), ", ")),
+            ("row", self.row("t")),
+            ("row_s", list(self.columns, |column| format!("s.{}", name(column)), ", ")),
+            ("row_aliases", list(self.columns, |column| format!("r.{}", name(column)), ", ")),
+            (
+                "key_aliases",
+                list(&aliases, |&i| format!("k.{} as cdc_key_{i}", quote_ident(&self.key[i].name)), ", "),
+            ),
+            ("key_or_row", list(self.columns, key_or_row, ", ")),
+            ("key_or_row_loose", list(self.columns, key_or_row_loose, ", ")),
+            ("key_t", self.keys("t")),
+            ("key_k", self.keys("k")),
+            ("key_u", self.keys("u")),
+            ("key_old", self.keys("old")),
+            ("key_new", self.keys("new")),
+            ("key_k_cast", self.keys_cast("k")),
+            ("key_t_cast", self.keys_cast("t")),
+            ("key_old_cast", self.keys_cast("old")),
+            ("key_new_cast", self.keys_cast("new")),
+            ("lookup_k", self.lookup("k")),
+            ("lookup_old", self.lookup("old")),
+            ("lookup_new", self.lookup("new")),
+            ("loose", self.loose().to_string()),
+        ];
+        let mut all: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        all.extend_from_slice(more);
+        render(template, &all)
+    }
+
+    /// Returns the statement that creates the log table.
+    pub(super) fn create_log(&self) -> String {
+        let sequence = TableName::new(self.schema, "cdc_id_seq").quoted();
+        render(
+            include_str!("../../sql/capture/log_table.sql"),
+            &[
+                ("log", &self.log()),
+                ("sequence_literal", &quote_literal(&sequence)),
+                ("column_definitions", &list(self.columns, Self::definition, ",\n  ")),
+            ],
+        )
+    }
+
+    /// Returns the statement that adds a column to the log table.
+    pub(super) fn add_column(&self, column: &Column) -> String {
+        render(
+            include_str!("../../sql/capture/log_add_column.sql"),
+            &[("log", &self.log()), ("column_definition", &Self::definition(column))],
+        )
+    }
+
+    /// Returns the statement that drops a column of the log table.
+    pub(super) fn drop_column(&self, column: &str) -> String {
+        render(
+            include_str!("../../sql/capture/log_drop_column.sql"),
+            &[("log", &self.log()), ("column", &quote_ident(column))],
+        )
+    }
+
+    fn function_name(&self, what: &str) -> String {
+        name::fit(self.log_table, &format!("_{what}"))
+    }
+
+    /// Returns the trigger functions.
+    pub(super) fn functions(&self) -> Vec<Object> {
+        let function = |what: &str, template: &str, more: &[(&str, &str)]| {
+            let name = self.function_name(what);
+            let sql = self.fill(template, &name, more);
+            Object { name, sql }
+        };
+        let mut functions = Vec::new();
+        match self.mode {
+            CaptureMode::Reread => {
+                let template = match self.loose() {
+                    true => include_str!("../../sql/capture/reread_loose.sql"),
+                    false => include_str!("../../sql/capture/reread.sql"),
+                };
+                for event in ["insert", "update", "delete"] {
+                    functions.push(function(event, template, &[("touched", &self.touched(event))]));
+                }
+            }
+            CaptureMode::Statement => {
+                functions.push(function(
+                    "insert",
+                    include_str!("../../sql/capture/statement_insert.sql"),
+                    &[],
+                ));
+                functions.push(function(
+                    "update",
+                    include_str!("../../sql/capture/statement_update.sql"),
+                    &[],
+                ));
+                functions.push(function(
+                    "delete",
+                    include_str!("../../sql/capture/statement_delete.sql"),
+                    &[],
+                ));
+            }
+            CaptureMode::Row => {
+                functions.push(function("row", include_str!("../../sql/capture/row.sql"), &[]))
+            }
+        }
+        functions.push(function("truncate", include_str!("../../sql/capture/truncate.sql"), &[]));
+        if self.partitioned {
+            let statement = self.fill(
+                include_str!("../../sql/capture/leaf_statement.sql").trim_end_matches('\n'),
+                "",
+                &[],
+            );
+            let template = include_str!("../../sql/capture/leaf_truncate.sql");
+            functions.push(function("leaf", template, &[("leaf_statement", &quote_literal(&statement))]));
+        }
+        functions
+    }
+
+    fn trigger(
+        &self,
+        template: &str,
+        table: &TableName,
+        order: &str,
+        what: &str,
+        referencing: &str,
+    ) -> Object {
+        let name = name::trigger(order, self.schema, what);
+        let function = TableName::new(self.schema, self.function_name(what)).quoted();
+        let sql = render(
+            template,
+            &[
+                ("trigger", &quote_ident(&name)),
+                ("event", what),
+                ("source", &table.quoted()),
+                ("referencing", referencing),
+                ("function", &function),
+            ],
+        );
+        Object { name, sql }
+    }
+
+    /// Returns the triggers of the table itself.
+    pub(super) fn triggers(&self) -> Vec<Object> {
+        let statement = include_str!("../../sql/capture/trigger_statement.sql");
+        let mut triggers = Vec::new();
+        if self.mode == CaptureMode::Row {
+            let template = include_str!("../../sql/capture/trigger_row.sql");
+            triggers.push(self.trigger(template, self.source, "00", "row", ""));
+        } else {
+            for (event, referencing) in [
+                ("insert", "referencing new table as cdc_new"),
+                ("update", "referencing old table as cdc_old new table as cdc_new"),
+                ("delete", "referencing old table as cdc_old"),
+            ] {
+                triggers.push(self.trigger(statement, self.source, "00", event, referencing));
+            }
+        }
+        triggers.push(self.trigger(statement, self.source, "00", "truncate", ""));
+        triggers
+    }
+
+    /// Returns the TRUNCATE trigger of a partition.
+    pub(super) fn leaf_trigger(&self, leaf: &TableName) -> Object {
+        self.trigger(include_str!("../../sql/capture/trigger_leaf_truncate.sql"), leaf, "zz", "leaf", "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_not_looked_at_again() {
+        assert_eq!(render("a {{x}} b {{y}}", &[("x", "{{y}}"), ("y", "1")]), "a {{y}} b 1");
+    }
+
+    #[test]
+    fn base_types_are_qualified_and_quoted() {
+        assert_eq!(base_type("bit"), "pg_catalog.\"bit\"");
+        assert_eq!(base_type("int4[]"), "pg_catalog.\"int4\"[]");
+    }
+
+    fn column(name: &str, base: &str) -> Column {
+        Column {
+            name: name.into(),
+            declared: base.into(),
+            base: base.into(),
+            delimiter: ',',
+            not_null: true,
+            enum_labels: None,
+            generated: false,
+        }
+    }
+
+    #[test]
+    fn every_template_renders_with_hostile_names() {
+        let columns = [column("id", "int8"), column("we\"ird {{row}}", "text")];
+        let source = TableName::new("s", "t'x");
+        for mode in [CaptureMode::Reread, CaptureMode::Row, CaptureMode::Statement] {
+            for loose in [false, true] {
+                let key = [KeyColumn { name: "id".into(), operator: "operator(pg_catalog.=)".into(), loose }];
+                let spec = Spec {
+                    schema: "c\"dc",
+                    source: &source,
+                    log_table: "x_cdc",
+                    mode,
+                    partitioned: mode == CaptureMode::Row,
+                    columns: &columns,
+                    key: &key,
+                };
+                let mut all = vec![spec.create_log(), spec.add_column(&columns[1]), spec.drop_column("a\"b")];
+                all.extend(spec.functions().into_iter().map(|object| object.sql));
+                all.extend(spec.triggers().into_iter().map(|object| object.sql));
+                all.push(spec.leaf_trigger(&source).sql);
+                for sql in all {
+                    let sql = sql.replace("\"we\"\"ird {{row}}\"", "");
+                    assert!(!sql.contains("{{") && !sql.contains("we\"ird"), "{sql}");
+                }
+            }
+        }
+    }
+}
