@@ -128,6 +128,11 @@ impl OpenPass {
         &self.until
     }
 
+    /// Returns the id above which this window reads: the floor of the pass, or where its last window ended.
+    pub fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
     /// Tells whether this is the first window of its pass: its transaction is T's own.
     pub fn is_first(&self) -> bool {
         self.part == 0
