@@ -254,14 +254,15 @@ impl Tail {
             cut_short = self.session.copy(&copy, self.window_bytes, &mut builder).await?;
         }
         let flushed = self.session.end(&pass.opened.insert_lsn).await?;
-        if self.require_flushed && !flushed {
+        let rows = builder.messages.len();
+        let handed_out = rows > 0 || pass.part > 0;
+        if handed_out && self.require_flushed && !flushed {
             self.session.nudge().await?;
         }
-        let rows = builder.messages.len();
         let done = !cut_short && rows < self.limit as usize;
         self.adapt_limit(rows, builder.bytes.len());
         self.advance(&pass, number, done, builder.messages.last().map(|message| message.cdc_id));
-        if rows == 0 && pass.part == 0 {
+        if !handed_out {
             self.position.pass = number - 1;
             return Ok(None);
         }
