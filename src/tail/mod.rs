@@ -283,14 +283,19 @@ impl Tail {
     fn advance(&mut self, pass: &OpenPass, number: u64, done: bool, last: Option<u64>) {
         self.position.pass = number;
         if done {
-            self.position.base = pass.until.clone();
-            self.position.offset = self.position.offset.max(self.marks.floor(pass.until.xmin));
+            self.settle(pass.until.clone());
             self.position.inside = None;
-            self.marks.forget_below(&self.position.base);
         } else {
             let cursor = last.unwrap_or(pass.cursor);
             self.position.inside = Some(Inside { until: pass.until.clone(), cursor, part: pass.part + 1 });
         }
+    }
+
+    /// Moves B, and the offset behind it.
+    fn settle(&mut self, base: Snapshot) {
+        self.position.offset = self.position.offset.max(self.marks.floor(base.xmin));
+        self.marks.forget_below(&base);
+        self.position.base = base;
     }
 
     /// Asks whether there can be anything to read; takes a mark when one is due.
@@ -300,25 +305,23 @@ impl Tail {
             return Err(TailError::Restarted);
         }
         self.identity.check(polled.in_recovery, self.identity.timeline)?;
-        if polled.last_id <= self.position.offset {
-            // Every id that was ever drawn is settled: the pass would be empty, so B may be T at once.
-            if polled.last_id < self.position.offset {
-                return Err(TailError::Identity {
-                    found: format!(
-                        "the sequence of {} stands at {}, below the offset {}: it was reset or the database restored",
-                        self.schema, polled.last_id, self.position.offset
-                    ),
-                    way_out: "decide with `tripline offset reset`",
-                });
-            }
-            self.position.base = polled.snapshot;
-            self.marks = Marks::resume(&self.position.base, self.position.offset);
-            return Ok(true);
+        if polled.last_id < self.position.offset {
+            return Err(TailError::Identity {
+                found: format!(
+                    "the sequence of {} stands at {}, below the offset {}: it was reset or the database restored",
+                    self.schema, polled.last_id, self.position.offset
+                ),
+                way_out: "decide with `tripline offset reset`",
+            });
         }
         if polled.last_id > self.marks.last().id && self.mark_is_due(&polled.snapshot) {
             self.take_mark().await?;
         }
-        Ok(polled.snapshot == self.position.base)
+        let idle = self.marks.rule_out(&self.position.base, &polled.snapshot, polled.last_id);
+        if idle {
+            self.settle(polled.snapshot);
+        }
+        Ok(idle)
     }
 
     fn mark_is_due(&self, now: &Snapshot) -> bool {
