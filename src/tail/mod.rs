@@ -28,6 +28,8 @@ use window::WindowBuilder;
 const MARK_EVERY_XIDS: u64 = 100;
 /// Time between two marks at most, when there is something to mark.
 const MARK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+/// Time between two looks at the catalog at most, while no pass is opened.
+const CHECK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A log table as the tail reads it.
 #[derive(Debug, Clone)]
@@ -104,6 +106,7 @@ pub struct Tail {
     captured: Vec<Captured>,
     outputs: HashMap<String, String>,
     fingerprint: Option<String>,
+    checked_at: Option<Instant>,
     identity: Identity,
     /// Snapshot B, offset, pass number; inside a pass also T and the cursor. In memory only until published.
     position: Position,
@@ -165,6 +168,7 @@ impl Tail {
             tables: Arc::new(Vec::new()),
             captured: Vec::new(),
             fingerprint: None,
+            checked_at: None,
             identity,
             marks: Marks::resume(&position.base, position.offset),
             position,
@@ -300,11 +304,20 @@ impl Tail {
 
     /// Asks whether there can be anything to read; takes a mark when one is due.
     async fn is_idle(&mut self) -> Result<bool, TailError> {
-        let polled = self.session.poll().await?;
+        // Capture that is switched off logs nothing, so a tail at rest looks at the catalog too.
+        let check = self.checked_at.is_none_or(|at| at.elapsed() >= CHECK_EVERY);
+        let fingerprint = check.then(|| capture::fingerprint_sql(&self.schema));
+        let polled = self.session.poll(fingerprint.as_deref()).await?;
         if polled.postmaster_start != self.identity.postmaster_start {
             return Err(TailError::Restarted);
         }
         self.identity.check(polled.in_recovery, self.identity.timeline)?;
+        if check {
+            self.checked_at = Some(Instant::now());
+            if polled.fingerprint != self.fingerprint {
+                return Ok(false);
+            }
+        }
         if polled.last_id < self.position.offset {
             return Err(TailError::Identity {
                 found: format!(

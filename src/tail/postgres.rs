@@ -21,6 +21,8 @@ pub(super) struct Polled {
     pub(super) last_id: u64,
     pub(super) in_recovery: bool,
     pub(super) postmaster_start: i64,
+    /// The catalog's fingerprint, where it was asked for.
+    pub(super) fingerprint: Option<String>,
 }
 
 /// What the opening of a window's transaction showed.
@@ -113,14 +115,15 @@ impl Session {
         Ok(rows.iter().filter_map(|row| Some((row.get(0)?.to_owned(), row.get(1)?.to_owned()))).collect())
     }
 
-    pub(super) async fn poll(&self) -> Result<Polled, TailError> {
+    pub(super) async fn poll(&self, fingerprint: Option<&str>) -> Result<Polled, TailError> {
         const WHAT: &str = "the poll";
-        let row = self.row(WHAT, &sql::poll(&self.sequence)).await?;
+        let row = self.row(WHAT, &sql::poll(&self.sequence, fingerprint)).await?;
         Ok(Polled {
             snapshot: parse(&row, 0, WHAT)?,
             last_id: row.get(1).map_or(Ok(0), |_| parse(&row, 1, WHAT))?,
             in_recovery: row.get(2) == Some("t"),
             postmaster_start: parse(&row, 3, WHAT)?,
+            fingerprint: row.get(4).map(str::to_owned),
         })
     }
 
