@@ -147,7 +147,8 @@ async fn daemon(config: Config, halves: Halves) -> Result<Outcome, Error> {
 }
 
 /// Below these levels the client libraries log statements and answers, with row values in them.
-const CAPPED: [(&str, LevelFilter); 2] = [("tokio_postgres", LevelFilter::INFO), ("clickhouse", LevelFilter::WARN)];
+const CAPPED: [(&str, LevelFilter); 2] =
+    [("tokio_postgres", LevelFilter::INFO), ("clickhouse", LevelFilter::WARN)];
 
 /// Starts logging to stderr. `RUST_LOG` wins over the configured level, but never so far that row values are logged.
 pub fn log(log: &Log) {
