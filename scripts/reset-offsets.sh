@@ -43,16 +43,17 @@ while (($#)); do
   shift
 done
 
+# type -P and not command -v: a function below has the name of the program.
 find_binary() {
   local root candidate
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   if [[ -n ${TRIPLINE_BIN-} ]]; then
-    command -v "$TRIPLINE_BIN" || fail "TRIPLINE_BIN=$TRIPLINE_BIN is not a program"
+    type -P "$TRIPLINE_BIN" || fail "TRIPLINE_BIN=$TRIPLINE_BIN is not a program"
     return
   fi
   local cache=${XDG_CACHE_HOME:-${HOME-}/.cache}/tripline/target
   for candidate in tripline {"${CARGO_TARGET_DIR:-$cache}","$root/target"}/{release,debug}/tripline; do
-    command -v "$candidate" && return
+    type -P "$candidate" && return
   done
   fail "no tripline in PATH and no build of it here; build it, or name it in TRIPLINE_BIN"
 }
