@@ -7,3 +7,5 @@ mod apply;
 mod capture;
 mod db;
 mod mirror;
+mod passes;
+mod workload;
