@@ -116,7 +116,18 @@ fn session(error: &SessionError) -> Disposition {
 }
 
 fn capture(error: &CaptureError) -> Disposition {
-    error.as_query().map_or(Disposition::Halt, postgres)
+    match error {
+        CaptureError::Query { source, .. } | CaptureError::Busy { source, .. } => postgres(source),
+        CaptureError::Changed { .. } => Disposition::Retry,
+        CaptureError::Decode { .. }
+        | CaptureError::TooOld { .. }
+        | CaptureError::Recovery
+        | CaptureError::Pattern { .. }
+        | CaptureError::Refused { .. }
+        | CaptureError::NotInstalled { .. }
+        | CaptureError::Broken { .. }
+        | CaptureError::LeftOver { .. } => Disposition::Halt,
+    }
 }
 
 fn tail(error: &TailError) -> Disposition {

@@ -192,6 +192,13 @@ pub struct Identity {
     pub in_recovery: bool,
 }
 
+impl Identity {
+    /// Tells whether this names a source: a pipeline that has not started yet has none.
+    pub fn is_known(&self) -> bool {
+        self.system != 0
+    }
+}
+
 /// A published log row, by which a source is recognised after a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {

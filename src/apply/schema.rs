@@ -78,6 +78,11 @@ pub(super) enum Unfit {
     )]
     Narrower { table: TableName, column: String, here: String, there: String },
     #[error(
+        "key column \"{column}\" of table {table} is {here} at the destination and {there} at the source, which \
+         would take different keys for equal; alter it to {there}"
+    )]
+    MergedKeys { table: TableName, column: String, here: String, there: String },
+    #[error(
         "column \"{column}\" of table {table} has the type {declared}, which does not exist at the destination; \
          create the type (or its extension) there, or create the table with another type"
     )]
@@ -152,6 +157,14 @@ pub(super) fn shape(table: &Table, found: &Found) -> Result<Shape, Unfit> {
                 there: column.declared.clone(),
             });
         }
+        if is_key && merges(&column.declared, &here.declared) {
+            return Err(Unfit::MergedKeys {
+                table: name(),
+                column: column.name.clone(),
+                here: here.declared.clone(),
+                there: column.declared.clone(),
+            });
+        }
         shape.overriding |= !here.identity.is_empty();
         shape.columns.push(Slot { name: column.name.clone(), hint, kind: column.kind() });
         shape.types.push(here.declared.clone());
@@ -214,6 +227,19 @@ fn narrows(there: &str, here: &str) -> bool {
         "\"char\"" | "name" => true,
         _ => false,
     }
+}
+
+/// Tells whether two keys that are different in type `there` could be equal in type `here`: the later row would then
+/// replace the earlier one.
+fn merges(there: &str, here: &str) -> bool {
+    let (there, here) = (split_type(there).0, split_type(here).0);
+    let integer = matches!(there.as_str(), "smallint" | "integer" | "bigint" | "oid");
+    there != here
+        && match here.as_str() {
+            "character" | "double precision" => true,
+            "numeric" => !integer,
+            other => other == "citext" || other.ends_with(".citext"),
+        }
 }
 
 /// Splits `numeric(10,2)` into `numeric` and its numbers; what stands behind the parenthesis belongs to the name.

@@ -105,6 +105,15 @@ fn types_that_round_in_silence_are_narrower() {
 }
 
 #[test]
+fn keys_that_the_destination_takes_for_equal_are_refused() {
+    let merged = shape(&table(&[("id", "text")]), &found(&[("id", "public.citext")]));
+    assert!(matches!(merged, Err(Unfit::MergedKeys { .. })));
+    assert!(merges("character varying(9)", "character(9)") && merges("text", "numeric"));
+    assert!(!merges("public.citext", "text") && !merges("public.citext", "public.citext"));
+    assert!(!merges("integer", "numeric(20,0)") && !merges("character(3)", "character(4)"));
+}
+
+#[test]
 fn tables_are_created_as_the_source_declares_them() {
     let mut source = table(&[("id", "integer"), ("we\"ird", "numeric(10,2)")]);
     source.columns[1].generated = true;

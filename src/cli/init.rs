@@ -6,7 +6,6 @@ use super::Outcome;
 use crate::apply::PostgresTarget;
 use crate::capture::{self, Action, InitOptions, InitReport};
 use crate::config::Config;
-use crate::consume::Target;
 use crate::error::Error;
 use crate::mirror::ClickHouseTarget;
 use crate::offset::OffsetDir;
@@ -35,10 +34,8 @@ pub(super) async fn run(config: &Config, dry_run: bool, skip_unusable: bool) -> 
         println!("destination: {} tables ready", tables.len());
     }
     if let Some(clickhouse) = &config.clickhouse {
-        let mut target = ClickHouseTarget::new(clickhouse, GroupStore::new(&Arc::new(config.clone())));
-        for table in &tables {
-            target.prepare(table).await?;
-        }
+        let store = GroupStore::new(&Arc::new(config.clone()));
+        ClickHouseTarget::new(clickhouse, store).install(&tables).await?;
         println!("clickhouse: {} tables ready in {}", tables.len(), clickhouse.database);
     }
     let written = tokio::task::block_in_place(|| first_position(config))?;

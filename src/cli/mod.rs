@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Log, LogFormat};
@@ -145,9 +146,17 @@ async fn daemon(config: Config, halves: Halves) -> Result<Outcome, Error> {
     Ok(Outcome::Fine)
 }
 
-/// Starts logging to stderr. `RUST_LOG` wins over the configured level.
+/// Below these levels the client libraries log statements and answers, with row values in them.
+const CAPPED: [(&str, LevelFilter); 2] =
+    [("tokio_postgres", LevelFilter::INFO), ("clickhouse", LevelFilter::WARN)];
+
+/// Starts logging to stderr. `RUST_LOG` wins over the configured level, but never so far that row values are logged.
 pub fn log(log: &Log) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.level));
+    let filter = CAPPED.into_iter().fold(filter, |filter, (target, most)| {
+        let directive = format!("{target}={most}").parse();
+        directive.map_or(filter.clone(), |directive| filter.add_directive(directive))
+    });
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => subscriber.with_target(false).init(),

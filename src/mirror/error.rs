@@ -55,52 +55,15 @@ impl ServerError {
 
     /// Tells whether the same request can succeed later without anybody doing something.
     pub(super) fn is_passing(&self) -> bool {
+        /// Timeouts, too many queries, network, Keeper, memory, disk space, too many parts, lost replicas, unknown
+        /// outcome, cancelled by a shutdown: all of them end.
+        const PASSING: [u32; 33] = [
+            95, 96, 159, 160, 201, 202, 203, 209, 210, 225, 236, 241, 242, 243, 244, 252, 254, 279, 285, 286,
+            289, 319, 364, 394, 439, 473, 499, 574, 700, 722, 733, 745, 999,
+        ];
         match self.code {
-            // Timeouts, too many queries, network, Keeper, memory, disk space, too many parts, lost replicas, unknown
-            // outcome, cancelled by a shutdown: all of them end.
-            Some(code) => matches!(
-                code,
-                3 | 33
-                    | 95
-                    | 96
-                    | 159
-                    | 160
-                    | 201
-                    | 202
-                    | 203
-                    | 209
-                    | 210
-                    | 225
-                    | 236
-                    | 241
-                    | 242
-                    | 243
-                    | 244
-                    | 252
-                    | 254
-                    | 279
-                    | 285
-                    | 286
-                    | 289
-                    | 305
-                    | 319
-                    | 335
-                    | 364
-                    | 394
-                    | 415
-                    | 439
-                    | 473
-                    | 499
-                    | 574
-                    | 700
-                    | 722
-                    | 733
-                    | 745
-                    | 999
-            ),
-            None => {
-                self.name.starts_with('5') || self.name.starts_with("408") || self.name.starts_with("429")
-            }
+            Some(code) => PASSING.contains(&code),
+            None => ["5", "408", "429"].iter().any(|status| self.name.starts_with(status)),
         }
     }
 
@@ -140,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_missing_right_or_a_wrong_password_does_not_pass() {
-        for code in [497, 516, 164, 115, 62] {
+        for code in [33, 497, 516, 164, 115, 62] {
             assert!(!ServerError::parse(&format!("Code: {code}. DB::Exception: x"), false).is_passing());
         }
     }

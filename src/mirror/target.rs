@@ -59,6 +59,27 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
         }
     }
 
+    /// Makes the server ready for changes of `tables`, as [`Target::prepare`] does; the stored progress is not touched.
+    pub async fn install(&mut self, tables: &[Arc<Table>]) -> Result<(), TargetError> {
+        self.prepare_database().await?;
+        for table in tables {
+            self.prepare_table(table).await?;
+        }
+        Ok(())
+    }
+
+    async fn prepare_database(&mut self) -> Result<(), TargetError> {
+        check_version(&self.server).await?;
+        // Asked for first, because the right to create databases is not needed where it exists.
+        let found: Vec<u64> =
+            self.server.rows("look up the database", &sql::find_database(&self.database)).await?;
+        if found == [0] {
+            let statement = sql::create_database(&self.database);
+            self.server.execute("create the database", &statement).await?;
+        }
+        Ok(())
+    }
+
     async fn prepare_table(&mut self, table: &Arc<Table>) -> Result<(), TargetError> {
         let name = sql::target_name(&table.name);
         let view = sql::view_name(&name);
@@ -201,14 +222,7 @@ impl<S: ProgressStore> Target for ClickHouseTarget<S> {
 
     async fn resume(&mut self) -> Result<Positions, TargetError> {
         self.plans.clear();
-        check_version(&self.server).await?;
-        // Asked for first, because the right to create databases is not needed where it exists.
-        let found: Vec<u64> =
-            self.server.rows("look up the database", &sql::find_database(&self.database)).await?;
-        if found == [0] {
-            let statement = sql::create_database(&self.database);
-            self.server.execute("create the database", &statement).await?;
-        }
+        self.prepare_database().await?;
         self.store.load().await
     }
 

@@ -197,6 +197,9 @@ impl OffsetDir {
     }
 
     fn same_source(&self, current: &Stored, new: &Stored) -> Result<(), OffsetError> {
+        if !current.source.is_known() {
+            return Ok(());
+        }
         self.expect("system", &current.source.system.to_string(), &new.source.system.to_string())?;
         self.expect("database", &current.source.database, &new.source.database)
     }

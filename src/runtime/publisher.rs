@@ -29,7 +29,7 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
         () = stop.cancelled() => return Ok(()),
         opened = opening => opened?,
     };
-    let known = (stored.source.system != 0).then_some(&stored.source);
+    let known = stored.source.is_known().then_some(&stored.source);
     let tail =
         Tail::connect(&config, config.source_url()?, stored.position.clone(), known, &stored.anchors).await?;
     stored.source = tail.identity().clone();

@@ -1,5 +1,8 @@
 //! The PostgreSQL target against a real server: every test in its own database.
 
+// Helpers of tests are tests too, which clippy's allow-unwrap-in-tests does not see.
+#![allow(clippy::unwrap_used)]
+
 mod basics;
 mod conflicts;
 mod positions;

@@ -1,7 +1,5 @@
-//! Integration tests against real services: `scripts/test.sh` starts them; each test has its own database.
-
-// Clippy's allow-unwrap-in-tests does not reach the helpers of tests.
-#![allow(clippy::unwrap_used)]
+//! Integration tests against real services: `scripts/test.sh` starts them. Each test has its own database.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
 mod apply;
 mod capture;

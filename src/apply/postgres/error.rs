@@ -188,6 +188,26 @@ pub(super) fn connecting(error: SessionError) -> TargetError {
     }
 }
 
+/// Judges an error that no row has caused: a right is missing, or a table is not as it was looked at just before.
+pub(super) fn unwritable(failure: &Failure, table: &TableName) -> TargetError {
+    let (table, source) = match failure {
+        Failure::Server { label, error } => {
+            let ours = matches!(label, Label::Open | Label::Positions | Label::Close);
+            let table =
+                if ours { "tripline.positions and tripline.cuts".to_owned() } else { table.to_string() };
+            (table, error.as_db_error().map(ServerError::terse))
+        }
+        Failure::Encode { .. } => (table.to_string(), None),
+    };
+    TargetError::Setup {
+        target: NAME,
+        why: format!(
+            "cannot write to {table}; check the role's rights, the columns and what triggers there do"
+        ),
+        source: source.map(|source| Box::new(source) as _),
+    }
+}
+
 /// Builds the refusal of a change; `table` and `cdc_id` are the best that is known.
 pub(super) fn refused(failure: Failure, table: TableName, cdc_id: Option<u64>) -> TargetError {
     let refused = |table, why: &str, source| TargetError::Refused {

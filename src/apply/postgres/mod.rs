@@ -17,7 +17,7 @@ use tracing::info;
 pub use state::{Applied, LastCut, progress, reset};
 
 use self::attempt::{Work, is_bulk};
-use self::error::{Failure, NAME, refused, setup, unavailable};
+use self::error::{Failure, NAME, refused, setup, unavailable, unwritable};
 use self::prepared::{Prepared, Tables, stage};
 use self::run::Buffers;
 use self::session::Session;
@@ -256,6 +256,9 @@ impl Target for PostgresTarget {
             return Err(unavailable("applying a batch", error));
         }
         let (table, cdc_id) = subject(&failure, batch, &plan);
+        if failure.is_stale() {
+            return Err(unwritable(&failure, &table));
+        }
         Err(refused(failure, table, cdc_id))
     }
 }

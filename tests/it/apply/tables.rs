@@ -135,13 +135,58 @@ async fn a_destination_that_was_altered_is_looked_at_again() {
 }
 
 #[tokio::test]
+async fn a_missing_right_is_a_matter_of_setup() {
+    let db = Db::new("rights").await;
+    let table = db.create("t", "id int primary key", &["id"]).await;
+    let (mut target, _role) = db.as_plain_role().await;
+    db.run(&format!("revoke insert on public.t from {}", quote_ident(&db.name))).await;
+    let error = apply(&db, &mut target, vec![insert(&table, "1")]).await.unwrap_err();
+    assert!(matches!(error, TargetError::Setup { .. }), "{error:?}");
+    assert!(
+        chain(&error).contains("cannot write to public.t") && chain(&error).contains("(42501)"),
+        "{error:?}"
+    );
+    db.run(&format!("grant insert on public.t to {}", quote_ident(&db.name))).await;
+    apply(&db, &mut target, vec![insert(&table, "1")]).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_temporary_tables_large_batches_go_by_literals() {
+    let db = Db::new("notemp").await;
+    let table = db.create("t", "id int primary key, v text", &["id"]).await;
+    db.run(&format!("revoke temporary on database {} from public", quote_ident(&db.name))).await;
+    let (mut target, _role) = db.as_plain_role().await;
+    apply(&db, &mut target, (0..1000).map(|i| insert(&table, &format!("{i}\tx"))).collect()).await.unwrap();
+    apply(&db, &mut target, (1..1000).map(|i| delete(&table, &format!("{i}\tx"))).collect()).await.unwrap();
+    assert_eq!(db.rows("table public.t").await, ["0|x"]);
+}
+
+#[tokio::test]
+async fn partitioned_destinations_take_changes() {
+    let db = Db::new("partitions").await;
+    let table = db.create("t", "id int primary key, v text", &["id"]).await;
+    db.run(
+        "drop table public.t; create table public.t (id int primary key, v text) partition by range (id);
+            create table public.t1 partition of public.t for values from (0) to (100);
+            create table public.t2 partition of public.t default",
+    )
+    .await;
+    let mut target = db.resumed().await;
+    apply(&db, &mut target, (0..300).map(|i| insert(&table, &format!("{i}\tx"))).collect()).await.unwrap();
+    apply(&db, &mut target, (2..300).map(|i| delete(&table, &format!("{i}\tx"))).collect()).await.unwrap();
+    assert_eq!(db.rows("select * from public.t order by 1").await, ["0|x", "1|x"]);
+    apply(&db, &mut target, vec![truncate(&table)]).await.unwrap();
+    assert_eq!(db.rows("table public.t").await.len(), 0);
+}
+
+#[tokio::test]
 async fn keys_of_extension_types_find_their_operator() {
     let db = Db::new("operators").await;
     db.run("create extension if not exists citext schema public").await;
     let table = db.create("t", "k public.citext primary key, v text", &["k"]).await;
     let mut target = db.resumed().await;
-    apply(&db, &mut target, (0..100).map(|i| insert(&table, &format!("K{i}\tv"))).collect()).await.unwrap();
+    apply(&db, &mut target, (0..300).map(|i| insert(&table, &format!("K{i}\tv"))).collect()).await.unwrap();
     apply(&db, &mut target, vec![delete(&table, "k1\tv"), insert(&table, "kK\tv")]).await.unwrap();
-    apply(&db, &mut target, (2..99).map(|i| delete(&table, &format!("k{i}\tv"))).collect()).await.unwrap();
-    assert_eq!(db.rows("select k from public.t order by k").await, ["K0", "K99", "kK"]);
+    apply(&db, &mut target, (2..299).map(|i| delete(&table, &format!("k{i}\tv"))).collect()).await.unwrap();
+    assert_eq!(db.rows("select k from public.t order by k").await, ["K0", "K299", "kK"]);
 }
