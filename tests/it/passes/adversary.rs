@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tripline::position::{Anchor, Identity, Snapshot};
 use tripline::table::CaptureMode;
-use tripline::tail::{OpenPass, Tail, Window};
+use tripline::tail::Tail;
 
 use super::replica::{Faults, Replica, State};
 use super::{PATIENCE, Source, anchors_of};
@@ -111,10 +111,11 @@ impl Run {
             self.rescanned += self.replica.highest().saturating_sub(pass.cursor());
         }
         if self.rng.random_bool(0.01) {
+            // Nothing was handed out yet.
             return self.restart().await;
         }
         let (first, until) = (pass.is_first(), pass.until().clone());
-        let window = self.read(pass).await;
+        let window = self.tail.read(pass).await.unwrap();
         // A window that is read and never published, because of a crash, must come again.
         if self.rng.random_bool(0.01) {
             return self.restart().await;
@@ -137,10 +138,6 @@ impl Run {
         if self.rng.random_bool(0.02) {
             self.restart().await;
         }
-    }
-
-    async fn read(&mut self, pass: OpenPass) -> Option<Window> {
-        self.tail.read(pass).await.unwrap()
     }
 
     fn compare(&mut self, until: &Snapshot) {
@@ -216,8 +213,11 @@ async fn run_case(mode: CaptureMode, user: bool, seed: u64) {
     let follow = async {
         while !writers.is_over(&mut outcome) || !run.has_read_all().await {
             run.step().await;
-            let busy = if run.rng.random_bool(0.01) { 200 } else { 2 };
-            tokio::time::sleep(Duration::from_millis(busy)).await;
+            if run.tail.position().inside.is_none() {
+                // Now and then changes pile up.
+                let pause = if run.rng.random_bool(0.01) { 200 } else { 2 };
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
         }
     };
     let ended = tokio::time::timeout(lasting() + PATIENCE, follow).await;
