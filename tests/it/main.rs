@@ -5,3 +5,5 @@ mod apply;
 mod capture;
 mod db;
 mod mirror;
+mod passes;
+mod workload;
