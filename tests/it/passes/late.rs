@@ -1,8 +1,9 @@
 //! What becomes visible late, never, or while somebody holds a lock.
 
+use tripline::event::Op;
 use tripline::tail::TailError;
 
-use super::{Source, anchors_of, brief, ids};
+use super::{Source, anchors_of, brief, id_and_v, ids, row_json};
 use crate::db::run;
 
 #[tokio::test]
@@ -90,4 +91,28 @@ async fn a_locked_log_table_gives_the_pass_up_and_loses_nothing() {
     assert!(matches!(locked, TailError::Locked), "{locked}");
     run(&other, "commit").await;
     assert_eq!(brief(&source.drain(&mut tail).await), [r#"c {"id":3}"#]);
+}
+
+#[tokio::test]
+async fn a_key_inserted_again_under_repeatable_read_is_logged_as_written() {
+    let source = Source::simple().await;
+    let mut tail = source.tail().await;
+    let other = source.db.connect().await;
+    source.run("insert into t values (1, 'old'), (2, 'old')").await;
+    run(&other, "begin isolation level repeatable read; select from t").await;
+    source.run("delete from t").await;
+    // PostgreSQL shows the session both rows of each key now.
+    run(
+        &other,
+        "insert into t values (1, 'new'), (2, 'new'); delete from t where v = 'new' and id = 2; commit",
+    )
+    .await;
+    let windows = source.drain(&mut tail).await;
+    let last = |id: i32| {
+        let messages = windows.iter().flat_map(|window| window.messages.iter().map(move |m| (window, m)));
+        let of_key = messages.filter(|(window, message)| id_and_v(row_json(window, message)).0 == id);
+        of_key.last().map(|(window, message)| (message.op, id_and_v(row_json(window, message)).1)).unwrap()
+    };
+    assert_eq!(last(1), (Op::Insert, Some("new".to_owned())));
+    assert_eq!(last(2), (Op::Delete, None));
 }
