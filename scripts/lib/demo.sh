@@ -80,13 +80,24 @@ tripline() { "$binary" -c "$demo/tripline.toml" "$@"; }
 
 # Installs, on top of whatever an earlier run left on the topics: then its topics and position are given up first.
 demo_init() {
-  RUST_LOG=warn tripline init >"$demo/init" || fail 'tripline init failed'
+  tripline_init
   if ! grep -q '^offset file: written' "$demo/init" || ! grep -qE '^topics: ([0-9]+) created, \1 in all' "$demo/init"; then
     say 'an earlier demo left topics: starting over with tripline offset reset'
     tripline offset reset --yes --clear-destination --clear-topics >/dev/null || fail 'tripline offset reset failed'
-    RUST_LOG=warn tripline init >"$demo/init" || fail 'tripline init failed'
+    tripline_init
   fi
   sed 's/^/  /' "$demo/init"
+}
+
+# A broker may need a moment until it leads topics that were just created; init may be said again at any time.
+tripline_init() {
+  local attempt
+  : >"$demo/init"
+  for attempt in 1 2 3; do
+    RUST_LOG=warn tripline init >>"$demo/init" && return
+    sleep "$attempt"
+  done
+  fail 'tripline init failed'
 }
 
 # True when the pid in the file is a tripline of this demo.
