@@ -5,6 +5,7 @@ mod init;
 mod offset;
 mod status;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -148,7 +149,11 @@ async fn daemon(config: Config, halves: Halves) -> Result<Outcome, Error> {
 /// Starts logging to stderr. `RUST_LOG` wins over the configured level.
 pub fn log(log: &Log) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.level));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people: a journal or a file would keep the escape sequences, and no search would find a word.
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().init(),
