@@ -121,6 +121,17 @@ impl Marks {
         self.0.iter().rev().find(|mark| mark.xid < xid).map_or(0, |mark| mark.id)
     }
 
+    /// Tells whether `later` certainly shows no log row that `base` did not show, when the sequence stood at `last_id`
+    /// behind `later`.
+    ///
+    /// With all ids drawn before the youngest mark, transactions younger than it have no rows. An older one matters only
+    /// if it ran at `base`, which lists it when the mark is older than `base`, and has ended since.
+    pub fn rule_out(&self, base: &Snapshot, later: &Snapshot, last_id: u64) -> bool {
+        let mark = self.last();
+        let older = base.running.iter().take_while(|&&xid| xid < mark.xid);
+        mark.id == last_id && mark.xid < base.xmax && older.copied().all(|xid| later.is_running(xid))
+    }
+
     /// Returns the youngest mark.
     pub fn last(&self) -> Mark {
         self.0.last().copied().unwrap_or(Mark { xid: 0, id: 0 })
@@ -238,5 +249,17 @@ mod tests {
         assert_eq!(marks.last(), Mark { xid: 22, id: 190 });
         marks.forget_below(&snapshot("40:40:"));
         assert_eq!(marks.floor(40), 190);
+    }
+
+    #[test]
+    fn only_older_transactions_that_ended_can_have_rows_below_a_mark() {
+        let mut marks = Marks::resume(&snapshot("10:20:10,14,15"), 100);
+        let rests = |marks: &Marks, base, later| marks.rule_out(&snapshot(base), &snapshot(later), 100);
+        assert!(rests(&marks, "10:20:10,14,15", "30:30:"), "all that ran at B draw ids above the offset");
+        marks.push(Mark { xid: 22, id: 100 });
+        assert!(!rests(&marks, "10:20:10,14,15", "10:30:10,14,15"), "21 is not listed and may have ended");
+        assert!(rests(&marks, "10:25:10,24", "10:30:10,26"), "24 is younger than the mark");
+        assert!(!rests(&marks, "10:25:10,24", "24:30:24"), "10 is older and has ended");
+        assert!(!marks.rule_out(&snapshot("10:25:10"), &snapshot("10:25:10"), 101), "an id was drawn");
     }
 }

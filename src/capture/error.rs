@@ -128,6 +128,16 @@ pub enum CaptureError {
     },
 }
 
+impl CaptureError {
+    /// Returns the server's or connection's error behind this one.
+    pub fn as_query(&self) -> Option<&tokio_postgres::Error> {
+        match self {
+            Self::Query { source, .. } | Self::Busy { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
 fn count(tables: usize) -> String {
     if tables == 1 { "1 table".to_owned() } else { format!("{tables} tables") }
 }

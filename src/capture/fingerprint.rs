@@ -8,6 +8,8 @@ use super::render::render;
 ///
 /// Equal fingerprints mean that the last [`verify`](super::verify) still holds. It also changes where nothing is wrong
 /// (a TRUNCATE, a GRANT): then verifying again says so. Fails when the registry does not exist.
+///
+/// Run it under `set local jit = off`: compiling it takes 40 ms, running it 1.5 ms for 10 tables, 12 ms for 200.
 pub fn fingerprint_sql(schema: &str) -> String {
     render(
         include_str!("../../sql/capture/fingerprint.sql"),

@@ -194,26 +194,40 @@ pub(super) fn plan(
             &[("table", &off.table.quoted()), ("trigger", &quote_ident(&off.trigger))],
         ));
     }
-    statements.push(render(
+    statements.push(register(&spec, source, &key_index, version, &definition, &names));
+    Ok(done(statements, locks))
+}
+
+/// The statement that records what was installed; `functions` are the names of ours.
+fn register(
+    spec: &Spec<'_>,
+    source: &Source,
+    key_index: &str,
+    version: u32,
+    definition: &str,
+    functions: &[String],
+) -> String {
+    let relation = source.oid.to_string();
+    let key: Vec<String> = spec.key.iter().map(|key| key.name.clone()).collect();
+    render(
         include_str!("../../sql/capture/register.sql"),
         &[
-            ("schema", &quote_ident(schema)),
-            ("relation", &source.oid.to_string()),
+            ("schema", &quote_ident(spec.schema)),
+            ("relation", &relation),
             ("schema_name", &quote_literal(&source.name.schema)),
             ("table_name", &quote_literal(&source.name.name)),
-            ("log_table", &quote_literal(log_table)),
-            ("log_literal", &quote_literal(&TableName::new(schema, log_table).quoted())),
-            ("key_array", &array(&key_names)),
-            ("key_index", &quote_literal(&key_index)),
-            ("columns_json", &quote_literal(&json(&columns))),
-            ("mode", &quote_literal(&mode.to_string())),
+            ("log_table", &quote_literal(spec.log_table)),
+            ("log_literal", &quote_literal(&TableName::new(spec.schema, spec.log_table).quoted())),
+            ("key_array", &array(&key)),
+            ("key_index", &quote_literal(key_index)),
+            ("columns_json", &quote_literal(&json(spec.columns))),
+            ("mode", &quote_literal(&spec.mode.to_string())),
             ("version", &version.to_string()),
-            ("leaves", &oid_array(leaves)),
-            ("definition", &quote_literal(&definition)),
-            ("objects", &objects_sql(schema, &source.oid.to_string(), &array(&names))),
+            ("leaves", &oid_array(source.leaves.iter().map(|leaf| leaf.oid))),
+            ("definition", &quote_literal(definition)),
+            ("objects", &objects_sql(spec.schema, &relation, &array(functions))),
         ],
-    ));
-    Ok(done(statements, locks))
+    )
 }
 
 /// Accepts a table or says what is in the way, and the way out.
@@ -309,9 +323,8 @@ fn log_statements(
                         column.name, old.base, column.base
                     ),
                     format!(
-                        "let every pipeline read the log to its end, drop table {}.{}, then run tripline init and tripline snapshot {}",
-                        quote_ident(spec.schema),
-                        quote_ident(&log.log_table),
+                        "run {} then tripline init and tripline snapshot {}",
+                        spec.retype_column(column).trim_end(),
                         source.name
                     ),
                 ));

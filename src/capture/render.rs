@@ -237,6 +237,16 @@ impl Spec<'_> {
         )
     }
 
+    /// Returns the statement by which a person lets the log table follow a changed type: it may rewrite the table and
+    /// convert what is not read yet, so `init` does not run it.
+    pub(super) fn retype_column(&self, column: &Column) -> String {
+        let (name, base) = (quote_ident(&column.name), base_type(&column.base));
+        render(
+            include_str!("../../sql/capture/log_retype_column.sql"),
+            &[("log", &self.log()), ("column", &name), ("base", &base)],
+        )
+    }
+
     fn function_name(&self, what: &str) -> String {
         name::fit(self.log_table, &format!("_{what}"))
     }

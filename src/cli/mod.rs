@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Log, LogFormat};
@@ -146,9 +147,17 @@ async fn daemon(config: Config, halves: Halves) -> Result<Outcome, Error> {
     Ok(Outcome::Fine)
 }
 
-/// Starts logging to stderr. `RUST_LOG` wins over the configured level.
+/// Below these levels the client libraries log statements and answers, with row values in them.
+const CAPPED: [(&str, LevelFilter); 2] =
+    [("tokio_postgres", LevelFilter::INFO), ("clickhouse", LevelFilter::WARN)];
+
+/// Starts logging to stderr. `RUST_LOG` wins over the configured level, but never so far that row values are logged.
 pub fn log(log: &Log) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.level));
+    let filter = CAPPED.into_iter().fold(filter, |filter, (target, most)| {
+        let directive = format!("{target}={most}").parse();
+        directive.map_or(filter.clone(), |directive| filter.add_directive(directive))
+    });
     // Colours are for people: a journal or a file would keep the escape sequences, and no search would find a word.
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -28,6 +28,8 @@ use window::WindowBuilder;
 const MARK_EVERY_XIDS: u64 = 100;
 /// Time between two marks at most, when there is something to mark.
 const MARK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+/// Time between two looks at the catalog at most, while no pass is opened.
+const CHECK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// A log table as the tail reads it.
 #[derive(Debug, Clone)]
@@ -104,6 +106,7 @@ pub struct Tail {
     captured: Vec<Captured>,
     outputs: HashMap<String, String>,
     fingerprint: Option<String>,
+    checked_at: Option<Instant>,
     identity: Identity,
     /// Snapshot B, offset, pass number; inside a pass also T and the cursor. In memory only until published.
     position: Position,
@@ -126,6 +129,11 @@ impl OpenPass {
     /// Returns snapshot T of the pass.
     pub fn until(&self) -> &Snapshot {
         &self.until
+    }
+
+    /// Returns the id above which this window reads: the floor of the pass, or where its last window ended.
+    pub fn cursor(&self) -> u64 {
+        self.cursor
     }
 
     /// Tells whether this is the first window of its pass: its transaction is T's own.
@@ -160,6 +168,7 @@ impl Tail {
             tables: Arc::new(Vec::new()),
             captured: Vec::new(),
             fingerprint: None,
+            checked_at: None,
             identity,
             marks: Marks::resume(&position.base, position.offset),
             position,
@@ -249,14 +258,15 @@ impl Tail {
             cut_short = self.session.copy(&copy, self.window_bytes, &mut builder).await?;
         }
         let flushed = self.session.end(&pass.opened.insert_lsn).await?;
-        if self.require_flushed && !flushed {
+        let rows = builder.messages.len();
+        let handed_out = rows > 0 || pass.part > 0;
+        if handed_out && self.require_flushed && !flushed {
             self.session.nudge().await?;
         }
-        let rows = builder.messages.len();
         let done = !cut_short && rows < self.limit as usize;
         self.adapt_limit(rows, builder.bytes.len());
         self.advance(&pass, number, done, builder.messages.last().map(|message| message.cdc_id));
-        if rows == 0 && pass.part == 0 {
+        if !handed_out {
             self.position.pass = number - 1;
             return Ok(None);
         }
@@ -277,42 +287,54 @@ impl Tail {
     fn advance(&mut self, pass: &OpenPass, number: u64, done: bool, last: Option<u64>) {
         self.position.pass = number;
         if done {
-            self.position.base = pass.until.clone();
-            self.position.offset = self.position.offset.max(self.marks.floor(pass.until.xmin));
+            self.settle(pass.until.clone());
             self.position.inside = None;
-            self.marks.forget_below(&self.position.base);
         } else {
             let cursor = last.unwrap_or(pass.cursor);
             self.position.inside = Some(Inside { until: pass.until.clone(), cursor, part: pass.part + 1 });
         }
     }
 
+    /// Moves B, and the offset behind it.
+    fn settle(&mut self, base: Snapshot) {
+        self.position.offset = self.position.offset.max(self.marks.floor(base.xmin));
+        self.marks.forget_below(&base);
+        self.position.base = base;
+    }
+
     /// Asks whether there can be anything to read; takes a mark when one is due.
     async fn is_idle(&mut self) -> Result<bool, TailError> {
-        let polled = self.session.poll().await?;
+        // Capture that is switched off logs nothing, so a tail at rest looks at the catalog too.
+        let check = self.checked_at.is_none_or(|at| at.elapsed() >= CHECK_EVERY);
+        let fingerprint = check.then(|| capture::fingerprint_sql(&self.schema));
+        let polled = self.session.poll(fingerprint.as_deref()).await?;
         if polled.postmaster_start != self.identity.postmaster_start {
             return Err(TailError::Restarted);
         }
         self.identity.check(polled.in_recovery, self.identity.timeline)?;
-        if polled.last_id <= self.position.offset {
-            // Every id that was ever drawn is settled: the pass would be empty, so B may be T at once.
-            if polled.last_id < self.position.offset {
-                return Err(TailError::Identity {
-                    found: format!(
-                        "the sequence of {} stands at {}, below the offset {}: it was reset or the database restored",
-                        self.schema, polled.last_id, self.position.offset
-                    ),
-                    way_out: "decide with `tripline offset reset`",
-                });
+        if check {
+            self.checked_at = Some(Instant::now());
+            if polled.fingerprint != self.fingerprint {
+                return Ok(false);
             }
-            self.position.base = polled.snapshot;
-            self.marks = Marks::resume(&self.position.base, self.position.offset);
-            return Ok(true);
+        }
+        if polled.last_id < self.position.offset {
+            return Err(TailError::Identity {
+                found: format!(
+                    "the sequence of {} stands at {}, below the offset {}: it was reset or the database restored",
+                    self.schema, polled.last_id, self.position.offset
+                ),
+                way_out: "decide with `tripline offset reset`",
+            });
         }
         if polled.last_id > self.marks.last().id && self.mark_is_due(&polled.snapshot) {
             self.take_mark().await?;
         }
-        Ok(polled.snapshot == self.position.base)
+        let idle = self.marks.rule_out(&self.position.base, &polled.snapshot, polled.last_id);
+        if idle {
+            self.settle(polled.snapshot);
+        }
+        Ok(idle)
     }
 
     fn mark_is_due(&self, now: &Snapshot) -> bool {

@@ -11,7 +11,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 use super::window::WindowBuilder;
 use super::{LogTable, TailError, sql};
 use crate::position::{Identity, Snapshot, Xid};
-use crate::session;
+use crate::session::{self, SessionError};
 use crate::table::TableName;
 
 /// Answer to the statement of an idle poll.
@@ -21,6 +21,8 @@ pub(super) struct Polled {
     pub(super) last_id: u64,
     pub(super) in_recovery: bool,
     pub(super) postmaster_start: i64,
+    /// The catalog's fingerprint, where it was asked for.
+    pub(super) fingerprint: Option<String>,
 }
 
 /// What the opening of a window's transaction showed.
@@ -37,6 +39,7 @@ pub(super) struct Opened {
 
 pub(super) struct Session {
     client: Client,
+    url: String,
     sequence: TableName,
     lock_timeout_ms: u64,
 }
@@ -54,16 +57,26 @@ fn failed(what: &'static str) -> impl Fn(tokio_postgres::Error) -> TailError {
     }
 }
 
+async fn connect(url: &str) -> Result<Client, SessionError> {
+    session::connect("source", url, "publish").await
+}
+
 impl Session {
     pub(super) async fn open(url: &str, schema: &str, lock_timeout_ms: u64) -> Result<Self, TailError> {
-        let client = session::connect("source", url, "publish").await?;
-        Ok(Self { client, sequence: TableName::new(schema, "cdc_id_seq"), lock_timeout_ms })
+        let client = connect(url).await?;
+        Ok(Self {
+            client,
+            url: url.to_owned(),
+            sequence: TableName::new(schema, "cdc_id_seq"),
+            lock_timeout_ms,
+        })
     }
 
     pub(super) fn client(&self) -> &Client {
         &self.client
     }
 
+    /// Returns the session for transactions of others, between passes.
     pub(super) fn client_mut(&mut self) -> &mut Client {
         &mut self.client
     }
@@ -102,14 +115,15 @@ impl Session {
         Ok(rows.iter().filter_map(|row| Some((row.get(0)?.to_owned(), row.get(1)?.to_owned()))).collect())
     }
 
-    pub(super) async fn poll(&self) -> Result<Polled, TailError> {
+    pub(super) async fn poll(&self, fingerprint: Option<&str>) -> Result<Polled, TailError> {
         const WHAT: &str = "the poll";
-        let row = self.row(WHAT, &sql::poll(&self.sequence)).await?;
+        let row = self.row(WHAT, &sql::poll(&self.sequence, fingerprint)).await?;
         Ok(Polled {
             snapshot: parse(&row, 0, WHAT)?,
             last_id: row.get(1).map_or(Ok(0), |_| parse(&row, 1, WHAT))?,
             in_recovery: row.get(2) == Some("t"),
             postmaster_start: parse(&row, 3, WHAT)?,
+            fingerprint: row.get(4).map(str::to_owned),
         })
     }
 
@@ -158,7 +172,7 @@ impl Session {
 
     /// Reads a window into `builder`; returns true when it stopped at `most_bytes` before the end.
     pub(super) async fn copy(
-        &self,
+        &mut self,
         sql: &str,
         most_bytes: usize,
         builder: &mut WindowBuilder,
@@ -169,10 +183,11 @@ impl Session {
         while let Some(line) = stream.next().await {
             builder.push(&line.map_err(failed(WHAT))?)?;
             if builder.bytes.len() >= most_bytes {
-                // The rest may be gigabytes: end the statement instead of reading it into nothing.
+                // The rest may be gigabytes: end the statement instead of reading it into nothing. A cancellation can
+                // arrive late and hit whatever comes next in the session, so nothing does.
                 let cancel = self.client.cancel_token();
                 cancel.cancel_query(NoTls).await.map_err(failed("cancelling a large window"))?;
-                while let Some(Ok(_)) = stream.next().await {}
+                self.client = connect(&self.url).await?;
                 return Ok(true);
             }
         }
@@ -181,14 +196,7 @@ impl Session {
 
     /// Closes a window's transaction; returns whether all that its snapshot showed is on disk.
     pub(super) async fn end(&self, insert_lsn: &str) -> Result<bool, TailError> {
-        let sql = sql::close(insert_lsn);
-        let row = match self.row("closing a pass", &sql).await {
-            // A cancellation that arrived late hits the next statement.
-            Err(TailError::Query { source, .. }) if source.code() == Some(&SqlState::QUERY_CANCELED) => {
-                self.row("closing a pass", &sql).await?
-            }
-            other => other?,
-        };
+        let row = self.row("closing a pass", &sql::close(insert_lsn)).await?;
         Ok(row.get(0) == Some("t"))
     }
 

@@ -20,12 +20,13 @@ pub(super) const POSTMASTER_START: &str =
 /// One statement per poll: the snapshot, then the sequence.
 ///
 /// The snapshot is taken before the function runs, so every id of a transaction that it shows as completed is at or
-/// below the value read.
-pub(super) fn poll(sequence: &TableName) -> String {
+/// below the value read. With the catalog's fingerprint, when that is wanted too.
+pub(super) fn poll(sequence: &TableName, fingerprint: Option<&str>) -> String {
     format!(
         "select pg_catalog.pg_current_snapshot(), pg_catalog.pg_sequence_last_value({sequence}), \
-         pg_catalog.pg_is_in_recovery(), {POSTMASTER_START}",
+         pg_catalog.pg_is_in_recovery(), {POSTMASTER_START}, ({fingerprint})::pg_catalog.text",
         sequence = regclass(sequence),
+        fingerprint = fingerprint.unwrap_or("null"),
     )
 }
 

@@ -1,0 +1,1 @@
+alter table {{log}} alter column {{column}} type {{base}} using {{column}}::{{base}};

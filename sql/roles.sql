@@ -1,0 +1,17 @@
+-- Roles for a production source; an example, run by hand after tripline init. Names are yours to choose.
+-- owner: runs tripline init. Owns the captured tables, or has SELECT and TRIGGER on them and sees all their rows.
+-- reader: what the daemon runs as.
+-- cleaner: what retention runs as.
+
+grant usage on schema cdc to tripline_reader, tripline_cleaner;
+grant select on all tables in schema cdc to tripline_reader, tripline_cleaner;
+grant select on sequence cdc.cdc_id_seq to tripline_reader;
+grant insert, update on cdc.pipelines to tripline_reader;
+grant delete on all tables in schema cdc to tripline_cleaner;
+revoke delete on cdc.tables, cdc.pipelines from tripline_cleaner;
+-- For snapshots, of the tables that are captured:
+grant usage on schema public to tripline_reader;
+grant select on all tables in schema public to tripline_reader;
+-- For log tables to come, run by the owner:
+alter default privileges in schema cdc grant select on tables to tripline_reader, tripline_cleaner;
+alter default privileges in schema cdc grant delete on tables to tripline_cleaner;
