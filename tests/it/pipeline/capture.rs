@@ -20,7 +20,7 @@ async fn a_publisher_whose_capture_was_altered_halts_and_names_the_table() {
         ),
         (
             "alter table cdc.beta_cdc rename column body to text",
-            "cdc.beta_cdc has no column body",
+            "public.beta: beta_cdc has no column body",
             "alter table cdc.beta_cdc rename column text to body",
         ),
         (

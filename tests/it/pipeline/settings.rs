@@ -22,7 +22,7 @@ async fn a_configuration_that_cannot_be_read_names_key_and_line() {
             "[tail]\nwindow_rows = \"many\"\n",
             vec![format!("line {}", lines + 2), "invalid type".into(), "u32".into()],
         ),
-        ("[kafka]\n", vec![format!("line {}", lines + 1), "kafka".into()]),
+        ("[kafka]\n", vec![format!("line {}", lines + 1), "duplicate key".into()]),
     ];
     for (text, says) in &wrong {
         std::fs::write(pipeline.config(), format!("{good}{text}")).unwrap();
