@@ -154,7 +154,7 @@ fn postgres(error: &tokio_postgres::Error) -> Disposition {
 
 fn publish(error: &PublishError) -> Disposition {
     match error {
-        PublishError::Kafka { source, .. } => kafka(source),
+        PublishError::Kafka { source, .. } | PublishError::Unreachable { source, .. } => kafka(source),
         PublishError::Delivery { .. } | PublishError::TimedOut { .. } => Disposition::Retry,
         PublishError::TooLarge { .. }
         | PublishError::Fenced { .. }

@@ -18,16 +18,19 @@ use crate::table::{Table, TableName};
 /// the offset file of a new pipeline.
 pub(super) async fn run(config: &Config, dry_run: bool, skip_unusable: bool) -> Result<Outcome, Error> {
     let mut client = session::connect("source", config.source_url()?, "init").await?;
-    let report = capture::init(&mut client, config, InitOptions { dry_run, skip_unusable }).await?;
+    let planned = capture::init(&mut client, config, InitOptions { dry_run: true, skip_unusable }).await?;
     if dry_run {
-        print!("{}", report.sql);
+        print!("{}", planned.sql);
         return Ok(Outcome::Fine);
     }
+    // Topics first: a publisher that runs sees the first change of a new table the moment that it is captured.
+    let names: Vec<TableName> = planned.tables.into_iter().map(|planned| planned.table).collect();
+    let names: Vec<TableName> = names.into_iter().chain(planned.kept).collect();
+    let created = create_topics(config, &names).await?;
+    let report = capture::init(&mut client, config, InitOptions { dry_run, skip_unusable }).await?;
     print_report(&report);
     let captured = capture::load(&client, &config.capture.schema).await?;
     let tables: Vec<Arc<Table>> = captured.into_iter().map(|captured| Arc::new(captured.table)).collect();
-    let names: Vec<TableName> = tables.iter().map(|table| table.name.clone()).collect();
-    let created = create_topics(config, &names).await?;
     println!("topics: {} created, {} in all", created.len(), names.len() + 2);
     if let Some(url) = config.destination_url()? {
         PostgresTarget::new(url, &config.pipeline, &config.apply).install(&tables).await?;

@@ -5,6 +5,7 @@ mod init;
 mod offset;
 mod status;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -157,7 +158,11 @@ pub fn log(log: &Log) {
         let directive = format!("{target}={most}").parse();
         directive.map_or(filter.clone(), |directive| filter.add_directive(directive))
     });
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people: a journal or a file would keep the escape sequences, and no search would find a word.
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => subscriber.with_target(false).init(),
         LogFormat::Json => subscriber.json().init(),

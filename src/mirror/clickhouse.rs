@@ -24,7 +24,11 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// A ClickHouse server. Opens connections as it needs them.
 #[derive(Clone)]
-pub(super) struct Server(Client);
+pub(super) struct Server {
+    client: Client,
+    /// Where it is, for messages.
+    url: String,
+}
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,7 +50,14 @@ impl Server {
         if let Some(password) = &config.password {
             client = client.with_password(password.expose_secret());
         }
-        Self(client)
+        // Parameters of the URL may be secrets.
+        let url = config.url.split('?').next().unwrap_or_default().to_owned();
+        Self { client, url }
+    }
+
+    /// Says what an error means, and at which server.
+    fn explain(&self, what: &str, error: Error) -> TargetError {
+        explain(&format!("{what} at {}", self.url), error)
     }
 
     /// Runs a statement without rows in it. `what` says what it is for.
@@ -60,8 +71,8 @@ impl Server {
     }
 
     async fn execute_within(&self, limit: Duration, what: &str, sql: &str) -> Result<(), TargetError> {
-        let done = tokio::time::timeout(limit, self.0.query_raw(sql).execute()).await;
-        done.unwrap_or(Err(Error::TimedOut)).map_err(|error| explain(what, error))
+        let done = tokio::time::timeout(limit, self.client.query_raw(sql).execute()).await;
+        done.unwrap_or(Err(Error::TimedOut)).map_err(|error| self.explain(what, error))
     }
 
     /// Reads all rows of a query about definitions.
@@ -70,15 +81,15 @@ impl Server {
         what: &str,
         sql: &str,
     ) -> Result<Vec<T>, TargetError> {
-        let rows = tokio::time::timeout(QUERY_TIMEOUT, self.0.query_raw(sql).fetch_all::<T>()).await;
-        rows.unwrap_or(Err(Error::TimedOut)).map_err(|error| explain(what, error))
+        let rows = tokio::time::timeout(QUERY_TIMEOUT, self.client.query_raw(sql).fetch_all::<T>()).await;
+        rows.unwrap_or(Err(Error::TimedOut)).map_err(|error| self.explain(what, error))
     }
 
     /// Inserts rows in the format that `sql` names. `Ok(())` means that the server has them all; after an error it
     /// may have them or not.
     pub(super) async fn insert(&self, sql: &str, token: &str, body: &[u8]) -> Result<(), InsertError> {
         let mut insert = self
-            .0
+            .client
             .insert_formatted_with(sql)
             // On by default in new servers: rows would be acknowledged from a buffer in memory.
             .with_setting("async_insert", "0")

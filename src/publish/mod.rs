@@ -39,6 +39,15 @@ pub enum PublishError {
         #[source]
         source: rdkafka::error::KafkaError,
     },
+    /// No broker answered a command.
+    #[error("Kafka: no broker answers at {servers}")]
+    Unreachable {
+        /// `kafka.bootstrap_servers`.
+        servers: String,
+        /// Why.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
     /// A message was given up by the producer.
     #[error("Kafka did not take a message of pass {pass}: {why}")]
     Delivery {

@@ -16,8 +16,16 @@ use crate::wire::{cuts_topic, data_topic, schemas_topic};
 /// Longest wait for an answer of the cluster.
 pub(super) const ASK: Duration = Duration::from_secs(20);
 
+/// Longest wait for the first answer to a command: a person is waiting.
+const REACH: Duration = Duration::from_secs(5);
+
 pub(super) fn failed(what: &'static str) -> impl Fn(KafkaError) -> PublishError {
     move |source| PublishError::Kafka { what, source }
+}
+
+fn unreachable(config: &Config) -> impl FnOnce(KafkaError) -> PublishError {
+    let servers = config.kafka.bootstrap_servers.clone();
+    move |source| PublishError::Unreachable { servers, source }
 }
 
 fn admin(config: &Config) -> Result<AdminClient<DefaultClientContext>, PublishError> {
@@ -48,7 +56,9 @@ pub async fn create_topics(config: &Config, tables: &[TableName]) -> Result<Vec<
         })
         .collect();
     let options = AdminOptions::new().operation_timeout(Some(ASK)).request_timeout(Some(ASK));
-    let results = admin(config)?.create_topics(&topics, &options).await.map_err(failed("creating topics"))?;
+    let admin = admin(config)?;
+    tokio::task::block_in_place(|| admin.inner().fetch_metadata(None, REACH)).map_err(unreachable(config))?;
+    let results = admin.create_topics(&topics, &options).await.map_err(failed("creating topics"))?;
     let mut created = Vec::new();
     for result in results {
         match result {
@@ -94,7 +104,7 @@ pub async fn delete_group(config: &Config, group: &str) -> Result<(), PublishErr
 pub fn missing_topics(config: &Config, tables: &[TableName]) -> Result<Vec<String>, PublishError> {
     let client: BaseConsumer =
         client_config(&config.kafka).create().map_err(failed("creating the client"))?;
-    let metadata = client.fetch_metadata(None, ASK).map_err(failed("asking for the topics"))?;
+    let metadata = client.fetch_metadata(None, REACH).map_err(unreachable(config))?;
     let there = |name: &str| metadata.topics().iter().any(|topic| topic.name() == name);
     Ok(wanted(config, tables).into_iter().map(|(name, ..)| name).filter(|name| !there(name)).collect())
 }

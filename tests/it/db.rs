@@ -7,12 +7,17 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 pub(crate) enum Which {
     /// `TRIPLINE_TEST_SOURCE_URL`.
     Source,
+    /// `TRIPLINE_TEST_DESTINATION_URL`.
+    Destination,
 }
 
 impl Which {
     fn admin_url(self) -> String {
         let (name, default) = match self {
             Self::Source => ("TRIPLINE_TEST_SOURCE_URL", "postgresql://postgres@127.0.0.1:5435/postgres"),
+            Self::Destination => {
+                ("TRIPLINE_TEST_DESTINATION_URL", "postgresql://postgres@127.0.0.1:5436/postgres")
+            }
         };
         std::env::var(name).unwrap_or_else(|_| default.to_owned())
     }
@@ -21,6 +26,7 @@ impl Which {
 /// A database named `tl_<random>`, dropped with everybody in it when this goes.
 #[derive(Debug)]
 pub(crate) struct TestDb {
+    which: Which,
     admin: tokio_postgres::Config,
     config: tokio_postgres::Config,
     /// Its name.
@@ -47,7 +53,14 @@ impl TestDb {
         let mut config = admin.clone();
         // A trigger that calls itself for ever is a failure, not a hanging test.
         config.dbname(&name).options("-c statement_timeout=60s");
-        Self { admin, config, name, roles: std::sync::Mutex::default() }
+        Self { which, admin, config, name, roles: std::sync::Mutex::default() }
+    }
+
+    /// Returns its URL, for a configuration.
+    pub(crate) fn url(&self) -> String {
+        let admin = self.which.admin_url();
+        let (server, _) = admin.rsplit_once('/').expect("the test url names a database");
+        format!("{server}/{}", self.name)
     }
 
     /// Opens another session.

@@ -6,4 +6,5 @@ mod capture;
 mod db;
 mod mirror;
 mod passes;
+mod pipeline;
 mod workload;

@@ -1,0 +1,21 @@
+//! The whole pipeline: the real binary as child processes between real services.
+//!
+//! Every test has a pipeline of its own: databases, topics, offset directory. [`harness::Pipeline`] takes all of it
+//! away again, and fails a test whose daemons logged a warning it does not expect, or a row's value.
+
+mod harness;
+mod daemon;
+mod stores;
+mod topics;
+mod load;
+mod proxy;
+
+mod everyday;
+mod crashes;
+mod stopping;
+mod offsets;
+mod strangers;
+mod capture;
+mod outages;
+mod settings;
+mod refusals;

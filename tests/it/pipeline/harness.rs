@@ -1,0 +1,227 @@
+//! A pipeline of one test, and everything around it.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio_postgres::Client;
+
+use super::daemon::{self, Daemon, Ended, Log};
+use super::stores::{self, Mirror};
+use super::topics::Topics;
+use crate::db::{TestDb, Which};
+
+/// Longest wait for anything; far above what is needed on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(90);
+/// Pause between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+/// Stands in row values of all tests; must never stand in a log.
+pub(crate) const MARKER: &str = "s3cr3t-r0w-v4lue";
+
+/// Two databases, a ClickHouse database, topics, a configuration and the daemons of one test. Dropping it ends the
+/// daemons, removes everything, and fails the test when a log holds what it should not.
+pub(crate) struct Pipeline {
+    /// Pipeline name and topic prefix.
+    pub(crate) name: String,
+    pub(crate) mirror: Mirror,
+    pub(crate) topics: Topics,
+    dir: TempDir,
+    settings: Vec<(String, String)>,
+    logs: Mutex<Vec<Arc<Log>>>,
+    expected: Mutex<Vec<String>>,
+    /// Sessions of the test itself.
+    pub(crate) from: Client,
+    pub(crate) to: Client,
+    // Last, because they can only be dropped when nobody works in them.
+    pub(crate) source: TestDb,
+    pub(crate) destination: TestDb,
+}
+
+impl Pipeline {
+    /// Creates everything and runs `schema` in the source. `settings` are configuration keys and values.
+    pub(crate) async fn create(settings: &[(&str, &str)], schema: &str) -> Self {
+        let source = TestDb::create(Which::Source).await;
+        let destination = TestDb::create(Which::Destination).await;
+        let name = source.name.replacen("tl_", "it_", 1);
+        let (from, to) = (source.connect().await, destination.connect().await);
+        crate::db::run(&from, schema).await;
+        let mut pipeline = Self {
+            mirror: Mirror::new(&name),
+            topics: Topics::new(&name),
+            dir: TempDir::new().unwrap(),
+            settings: Vec::new(),
+            logs: Mutex::default(),
+            expected: Mutex::default(),
+            name,
+            from,
+            to,
+            source,
+            destination,
+        };
+        pipeline.write_config();
+        pipeline.set("mirror.batch_ms", "50");
+        for (key, value) in settings {
+            pipeline.set(key, value);
+        }
+        pipeline
+    }
+
+    fn write_config(&self) {
+        let text = format!(
+            "pipeline = \"{}\"\n[source]\nurl = \"{}\"\ntables = [\"public.*\"]\n[kafka]\nbootstrap_servers = \"{}\"\n\
+             [offset]\ndir = \"{}\"\n[destination]\nurl = \"{}\"\n[clickhouse]\nurl = \"{}\"\ndatabase = \"{}\"\n\
+             [log]\nlevel = \"info,tripline=debug\"\n",
+            self.name,
+            self.source.url(),
+            self.topics.servers,
+            self.offsets().display(),
+            self.destination.url(),
+            self.mirror.url,
+            self.mirror.database,
+        );
+        std::fs::write(self.config(), text).unwrap();
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.path().join("tripline.toml")
+    }
+
+    pub(crate) fn offsets(&self) -> PathBuf {
+        self.dir.path().join("offsets")
+    }
+
+    pub(crate) fn offset_file(&self) -> PathBuf {
+        self.offsets().join(format!("{}.json", self.name))
+    }
+
+    /// Changes a configuration key for every process started from now on, through the environment.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        let variable = format!("TRIPLINE__{}", key.to_uppercase().replace('.', "__"));
+        self.settings.push((variable, value.to_owned()));
+    }
+
+    /// Says that a warning or an error with this text is part of the test.
+    pub(crate) fn expect(&self, text: &str) {
+        self.expected.lock().unwrap().push(text.to_owned());
+    }
+
+    /// Runs a command to its end.
+    pub(crate) async fn command(&self, line: &str) -> Ended {
+        let mut command = daemon::command(&self.config(), line, &self.settings);
+        tokio::task::spawn_blocking(move || Ended::of(&command.output().unwrap())).await.unwrap()
+    }
+
+    /// Runs a command that has to exit 0; returns what it printed.
+    pub(crate) async fn fine(&self, line: &str) -> String {
+        let ended = self.command(line).await;
+        assert_eq!(ended.code, Some(0), "tripline {line}\n{}", ended.text);
+        ended.text
+    }
+
+    pub(crate) async fn init(&self) {
+        self.fine("init").await;
+    }
+
+    /// Starts `run`, `publish` or `apply`.
+    pub(crate) fn start(&self, half: &str) -> Daemon {
+        let daemon = Daemon::start(daemon::command(&self.config(), half, &self.settings), half);
+        self.logs.lock().unwrap().push(daemon.log());
+        daemon
+    }
+
+    /// Starts a daemon and waits until it works.
+    pub(crate) async fn start_ready(&self, half: &str) -> Daemon {
+        let daemon = self.start(half);
+        self.wait_until(&format!("{half} is ready"), async || daemon.has_logged("INFO ready")).await;
+        daemon
+    }
+
+    /// Starts a daemon that has to refuse: exit status 2 and a message that holds all of `says`.
+    pub(crate) async fn refuses(&self, half: &str, says: &[&str]) {
+        let daemon = self.start(half);
+        self.ends_with(daemon, 2, says).await;
+    }
+
+    /// Waits for a daemon's end with this exit status and a last message that holds all of `says`.
+    pub(crate) async fn ends_with(&self, mut daemon: Daemon, code: i32, says: &[&str]) {
+        self.wait_until("the daemon ends", async || daemon.poll().is_some()).await;
+        let ended = daemon.ended();
+        assert_eq!(ended.code, Some(code), "{}", ended.text);
+        for text in says {
+            assert!(ended.text.contains(text), "{text:?} is not in:\n{}", ended.text);
+        }
+    }
+
+    /// Sends SIGTERM and waits for exit status 0.
+    pub(crate) async fn stop(&self, daemon: Daemon) {
+        daemon.term();
+        self.ends_with(daemon, 0, &["stopped"]).await;
+    }
+
+    /// Waits for a condition, under a deadline.
+    pub(crate) async fn wait_until(&self, what: &str, mut condition: impl AsyncFnMut() -> bool) {
+        let start = Instant::now();
+        while !condition().await {
+            assert!(start.elapsed() < DEADLINE, "gave up after {DEADLINE:?}: {what}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until `status` says that nothing is behind anywhere.
+    pub(crate) async fn caught_up(&self) {
+        let mut last = String::new();
+        let start = Instant::now();
+        loop {
+            let status = self.command("status").await;
+            if status.code == Some(0) {
+                return;
+            }
+            if start.elapsed() > DEADLINE {
+                panic!("not caught up after {DEADLINE:?}: {last}");
+            }
+            last = status.text;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until everything is applied, then compares all captured tables. Returns the rows of the source.
+    pub(crate) async fn compare(&self) -> usize {
+        self.caught_up().await;
+        stores::compare(&self.from, &self.to, Some(&self.mirror)).await
+    }
+
+    /// Problems that the logs show.
+    fn problems(&self) -> String {
+        let expected = self.expected.lock().unwrap();
+        let mut problems = String::new();
+        for log in self.logs.lock().unwrap().iter() {
+            for line in log.lines() {
+                let level = line.split_whitespace().nth(1).unwrap_or_default();
+                let unexpected =
+                    matches!(level, "WARN" | "ERROR") && !expected.iter().any(|text| line.contains(text));
+                if unexpected || line.contains(MARKER) || line.contains("panicked") {
+                    writeln!(problems, "{}: {line}", log.what).unwrap();
+                }
+            }
+        }
+        problems
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.logs.lock().unwrap().iter().for_each(|log| log.kill());
+        let cleaned = [self.topics.delete_all(), self.mirror.drop_database()];
+        if std::thread::panicking() {
+            for log in self.logs.lock().unwrap().iter() {
+                println!("---- {}\n{}", log.what, log.tail());
+            }
+            return;
+        }
+        assert_eq!(cleaned, [Ok(()), Ok(())], "something of {} is left", self.name);
+        let problems = self.problems();
+        assert!(problems.is_empty(), "the logs hold what they should not:\n{problems}");
+    }
+}

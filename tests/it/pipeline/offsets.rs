@@ -1,0 +1,93 @@
+//! The offset file lost, damaged and started over.
+
+use super::harness::Pipeline;
+use super::load::{Load, SHOP, seed};
+use crate::db::run;
+
+/// A pipeline that has published and applied, with its daemon stopped.
+async fn published(settings: &[(&str, &str)]) -> Pipeline {
+    let pipeline = Pipeline::create(settings, SHOP).await;
+    pipeline.init().await;
+    let daemon = pipeline.start_ready("run").await;
+    let load = Load::start(&pipeline, 2, seed()).await;
+    pipeline.wait_until("there is something", async || load.committed() > 50).await;
+    load.finish().await;
+    pipeline.compare().await;
+    pipeline.stop(daemon).await;
+    pipeline
+}
+
+/// Writes on, starts again, compares.
+async fn goes_on(pipeline: &Pipeline) {
+    run(&pipeline.from, "insert into customers select n, 'more' from generate_series(500, 600) n").await;
+    let daemon = pipeline.start_ready("run").await;
+    assert!(pipeline.compare().await > 100);
+    pipeline.stop(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_offset_file_is_refused_and_recovered_from_the_cuts_topic() {
+    let pipeline = published(&[("tail.window_rows", "40")]).await;
+    std::fs::remove_file(pipeline.offset_file()).unwrap();
+    pipeline.refuses("run", &["is missing", "tripline offset recover"]).await;
+    // Changes nothing without being told to.
+    let asked = pipeline.command("offset recover").await;
+    assert!(asked.code == Some(1) && !pipeline.offset_file().exists(), "{}", asked.text);
+    // Nor is it taken for a first start.
+    pipeline.init().await;
+    assert!(!pipeline.offset_file().exists());
+
+    pipeline.fine("offset recover --yes").await;
+    goes_on(&pipeline).await;
+    pipeline.topics.assert_exactly_once(&pipeline.from).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_offset_file_is_refused_and_recovered_from_the_cuts_topic() {
+    let pipeline = published(&[]).await;
+    let mut bytes = std::fs::read(pipeline.offset_file()).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(pipeline.offset_file(), &bytes).unwrap();
+    let file = pipeline.offset_file().display().to_string();
+    pipeline.refuses("publish", &[&file, "tripline offset recover"]).await;
+    for command in ["check", "offset show", "status"] {
+        let ended = pipeline.command(command).await;
+        assert!(ended.code == Some(2) && ended.text.contains(&file), "{command}: {}", ended.text);
+    }
+    pipeline.fine("offset recover --yes").await;
+    goes_on(&pipeline).await;
+    pipeline.topics.assert_exactly_once(&pipeline.from).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_with_everything_cleared_publishes_the_whole_log_again() {
+    let pipeline = published(&[]).await;
+    assert_eq!(pipeline.command("offset reset").await.code, Some(1));
+    pipeline.fine("offset reset --yes --clear-destination --clear-topics").await;
+    for table in ["customers", "orders"] {
+        let left = crate::db::value(&pipeline.to, &format!("select count(*) from {table}")).await;
+        assert_eq!(left, "0", "{table} was emptied");
+    }
+    let rows = "SELECT countIf(total_rows > 0) FROM system.tables WHERE database = currentDatabase()";
+    assert_eq!(pipeline.mirror.read(rows).await, ["0"]);
+    pipeline.init().await;
+    goes_on(&pipeline).await;
+    pipeline.topics.assert_exactly_once(&pipeline.from).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_that_clears_nothing_applies_the_log_again_over_what_is_there() {
+    let pipeline = published(&[]).await;
+    pipeline.fine("offset reset --yes").await;
+    goes_on(&pipeline).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_that_are_gone_are_noticed_and_not_taken_for_empty_ones() {
+    let pipeline = published(&[]).await;
+    tokio::task::block_in_place(|| pipeline.topics.delete_all()).unwrap();
+    pipeline.refuses("publish", &["does not exist", "tripline init"]).await;
+    pipeline.init().await;
+    pipeline.refuses("publish", &["the offset file names record", "tripline offset reset"]).await;
+}

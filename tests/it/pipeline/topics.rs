@@ -1,0 +1,173 @@
+//! The topics as any `read_committed` reader sees them, and messages of strangers.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{Offset, TopicPartitionList};
+use tokio_postgres::Client;
+
+use super::stores::{self, on_a_runtime_of_its_own};
+use crate::db::rows;
+
+const ASK: Duration = Duration::from_secs(20);
+const READ: Duration = Duration::from_secs(60);
+
+/// A data message.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) partition: i32,
+    pub(crate) cdc_id: u64,
+    pub(crate) key: String,
+    /// `None` for a tombstone.
+    pub(crate) value: Option<String>,
+}
+
+/// The topics under a pipeline's prefix.
+pub(crate) struct Topics {
+    pub(crate) servers: String,
+    prefix: String,
+}
+
+impl Topics {
+    pub(crate) fn new(prefix: &str) -> Self {
+        let servers = std::env::var("TRIPLINE_TEST_KAFKA").unwrap_or("127.0.0.1:9092".into());
+        Self { servers, prefix: prefix.to_owned() }
+    }
+
+    /// Returns a topic's name: of a table `public.orders`, or `tripline.cuts`.
+    pub(crate) fn name(&self, of: &str) -> String {
+        format!("{}.{of}", self.prefix)
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.servers);
+        client
+    }
+
+    /// Reads a table's topic from the beginning to the end, partition by partition in order. Blocking.
+    pub(crate) fn read(&self, table: &str) -> Vec<Message> {
+        let topic = self.name(&format!("public.{table}"));
+        let consumer: BaseConsumer = self
+            .client()
+            .set("group.id", "it-reader")
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            .create()
+            .unwrap();
+        let metadata = consumer.fetch_metadata(Some(&topic), ASK).unwrap();
+        let mut assignment = TopicPartitionList::new();
+        let mut ends = BTreeMap::new();
+        for partition in metadata.topics()[0].partitions() {
+            let (_, end) = consumer.fetch_watermarks(&topic, partition.id(), ASK).unwrap();
+            assignment.add_partition_offset(&topic, partition.id(), Offset::Beginning).unwrap();
+            ends.insert(partition.id(), end);
+        }
+        consumer.assign(&assignment).unwrap();
+        let mut messages = Vec::new();
+        let deadline = Instant::now() + READ;
+        while !self.at_end(&consumer, &topic, &ends) {
+            assert!(Instant::now() < deadline, "{topic} was not read to its end {ends:?}");
+            let Some(message) = consumer.poll(Duration::from_millis(50)) else { continue };
+            let message = message.unwrap();
+            let header = message.headers().unwrap().iter().find(|header| header.key == "cdc-id").unwrap();
+            messages.push(Message {
+                partition: message.partition(),
+                cdc_id: std::str::from_utf8(header.value.unwrap()).unwrap().parse().unwrap(),
+                key: String::from_utf8(message.key().unwrap().into()).unwrap(),
+                value: message.payload().map(|value| String::from_utf8(value.into()).unwrap()),
+            });
+        }
+        // Stable: inside a partition the order stays the one in which it was read.
+        messages.sort_by_key(|message| message.partition);
+        messages
+    }
+
+    fn at_end(&self, consumer: &BaseConsumer, topic: &str, ends: &BTreeMap<i32, i64>) -> bool {
+        let position = consumer.position().unwrap();
+        ends.iter().all(|(partition, end)| {
+            let next = position.find_partition(topic, *partition).and_then(|found| found.offset().to_raw());
+            *end == 0 || next.is_some_and(|next| next >= *end)
+        })
+    }
+
+    /// Puts a message that is not ours onto a topic; returns its offset. Blocking.
+    pub(crate) fn disturb(&self, topic: &str, partition: i32) -> i64 {
+        let producer: BaseProducer = self.client().create().unwrap();
+        let record = BaseRecord::to(topic).partition(partition).key("stranger").payload("not ours");
+        producer.send(record).unwrap();
+        producer.flush(ASK).unwrap();
+        producer.client().fetch_watermarks(topic, partition, ASK).unwrap().1 - 1
+    }
+
+    /// Checks what `exactly_once` promises for every table: each committed log row stands once and only once, ids of
+    /// a key ascend, and a tombstone follows its delete. Returns the number of messages.
+    pub(crate) async fn assert_exactly_once(&self, source: &Client) -> usize {
+        let mut count = 0;
+        for table in stores::tables(source).await {
+            let log = rows(source, &format!("select cdc_id, cdc_op from cdc.{table}_cdc")).await;
+            let log: BTreeMap<u64, String> =
+                log.into_iter().map(|row| (row[0].parse().unwrap(), row[1].clone())).collect();
+            let messages = tokio::task::block_in_place(|| self.read(&table));
+            check_table(&table, &log, &messages);
+            count += messages.len();
+        }
+        count
+    }
+
+    /// Deletes all topics under the prefix and the mirror's group. Blocking.
+    pub(crate) fn delete_all(&self) -> Result<(), String> {
+        let admin: AdminClient<DefaultClientContext> =
+            self.client().create().map_err(|error| error.to_string())?;
+        let prefix = format!("{}.", self.prefix);
+        let metadata = admin.inner().fetch_metadata(None, ASK).map_err(|error| error.to_string())?;
+        let names = metadata.topics().iter().map(|topic| topic.name());
+        let topics: Vec<String> = names.filter(|name| name.starts_with(&prefix)).map(str::to_owned).collect();
+        let group = format!("{}-clickhouse", self.prefix);
+        on_a_runtime_of_its_own(async move {
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            let options = AdminOptions::new().request_timeout(Some(ASK));
+            if !topics.is_empty() {
+                admin.delete_topics(&topics, &options).await.map_err(|error| error.to_string())?;
+            }
+            admin.delete_groups(&[&group], &options).await.map(drop).map_err(|error| error.to_string())
+        })
+    }
+}
+
+fn check_table(table: &str, log: &BTreeMap<u64, String>, messages: &[Message]) {
+    let mut seen = BTreeSet::new();
+    let mut last: HashMap<(i32, &str), u64> = HashMap::new();
+    for (i, message) in messages.iter().enumerate() {
+        let Message { partition, cdc_id, key, value } = message;
+        let op =
+            log.get(cdc_id).unwrap_or_else(|| panic!("{table}: {cdc_id} was rolled back or never written"));
+        if value.is_none() {
+            let before = i.checked_sub(1).map(|i| &messages[i]);
+            let deleted = before.is_some_and(|before| {
+                (before.cdc_id, before.partition, &before.key) == (*cdc_id, *partition, key)
+            });
+            assert!(deleted && op == "D", "{table}: the tombstone of {cdc_id} is not behind its delete");
+            continue;
+        }
+        // A truncate stands once on every partition.
+        let slot = if op == "T" { (*cdc_id, *partition) } else { (*cdc_id, -1) };
+        assert!(seen.insert(slot), "{table}: {cdc_id} stands twice on the topic");
+        if op == "D" {
+            let tombstone = messages.get(i + 1).is_some_and(|next| next.value.is_none() && next.key == *key);
+            assert!(tombstone, "{table}: no tombstone behind the delete {cdc_id}");
+        }
+        if let Some(before) = last.insert((*partition, key), *cdc_id) {
+            assert!(before < *cdc_id, "{table}: {before} stands before {cdc_id} of the same key");
+        }
+    }
+    let published: BTreeSet<u64> = seen.into_iter().map(|(id, _)| id).collect();
+    let missing: Vec<&u64> = log.keys().filter(|id| !published.contains(id)).collect();
+    assert!(missing.is_empty(), "{table}: {} of {} are missing: {missing:?}", missing.len(), log.len());
+}
