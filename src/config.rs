@@ -217,7 +217,7 @@ pub struct Apply {
 
 impl Default for Apply {
     fn default() -> Self {
-        Self { batch_rows: 20_000, batch_bytes: 8 << 20, batch_ms: 0, create_tables: true }
+        Self { batch_rows: 20_000, batch_bytes: 4 << 20, batch_ms: 0, create_tables: true }
     }
 }
 
@@ -263,7 +263,7 @@ pub struct Mirror {
 
 impl Default for Mirror {
     fn default() -> Self {
-        Self { batch_rows: 100_000, batch_bytes: 16 << 20, batch_ms: 500 }
+        Self { batch_rows: 100_000, batch_bytes: 8 << 20, batch_ms: 500 }
     }
 }
 

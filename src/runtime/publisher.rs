@@ -44,11 +44,11 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
         "publishing"
     );
 
-    let (windows, received) = mpsc::channel(1);
+    let (steps, received) = mpsc::channel(1);
     let (confirmed, to_save) = mpsc::channel(16);
     let publishing = tokio::task::spawn_blocking(move || publish(publisher, received, confirmed));
     let saving = tokio::task::spawn_blocking(move || save_all(&offsets, stored, to_save));
-    let reading = AbortOnDropHandle::new(tokio::spawn(read(config, tail, windows, stop, ready)));
+    let reading = AbortOnDropHandle::new(tokio::spawn(read(config, tail, steps, stop, ready)));
     // The publisher's error comes first: when it goes, the tail only finds its channel closed.
     let published = joined(publishing.await);
     let saved = joined(saving.await);
@@ -82,11 +82,19 @@ fn open(config: &Config) -> Result<(Publisher, OffsetDir, Stored), Error> {
     Ok((publisher, offsets, stored))
 }
 
+/// What the tail hands to the publisher, in order.
+enum Step {
+    /// Rows to publish.
+    Window(Box<Window>),
+    /// Nothing to publish, but the position moved on over what is settled.
+    Settled(Position),
+}
+
 /// Reads windows and hands them on. Ends at the stop; an open transaction ends with its connection.
 async fn read(
     config: Arc<Config>,
     mut tail: Tail,
-    windows: mpsc::Sender<Window>,
+    steps: mpsc::Sender<Step>,
     stop: CancellationToken,
     ready: Ready,
 ) -> Result<(), TailError> {
@@ -95,7 +103,7 @@ async fn read(
     let mut wait = busy;
     loop {
         // A place for the window first: at most one is being published and one is ready.
-        let place = windows.reserve().await;
+        let place = steps.reserve().await;
         let Ok(place) = place else { return Ok(()) };
         let polled = tokio::select! {
             biased;
@@ -111,10 +119,15 @@ async fn read(
         };
         ready.set();
         wait = match found {
-            None => (wait * 2).clamp(busy, idle),
+            None => {
+                if let Some(position) = tail.settled().await? {
+                    place.send(Step::Settled(position));
+                }
+                (wait * 2).clamp(busy, idle)
+            }
             Some(window) => {
                 let full = !window.done;
-                place.send(window);
+                place.send(Step::Window(Box::new(window)));
                 if full {
                     continue;
                 }
@@ -128,36 +141,61 @@ async fn read(
     }
 }
 
-/// Publishes window by window.
+/// Publishes window by window. What is confirmed goes on to the file, in the same order.
 fn publish(
     mut publisher: Publisher,
-    mut windows: mpsc::Receiver<Window>,
-    confirmed: mpsc::Sender<Published>,
+    mut steps: mpsc::Receiver<Step>,
+    confirmed: mpsc::Sender<Confirmed>,
 ) -> Result<(), PublishError> {
-    while let Some(window) = windows.blocking_recv() {
-        let published = publisher.publish(&window)?;
-        tracing::debug!(pass = published.position.pass, rows = published.rows, "published");
-        if confirmed.blocking_send(published).is_err() {
+    while let Some(step) = steps.blocking_recv() {
+        let step = match step {
+            Step::Window(window) => {
+                let published = publisher.publish(&window)?;
+                tracing::debug!(pass = published.position.pass, rows = published.rows, "published");
+                Confirmed::Published(published)
+            }
+            Step::Settled(position) => Confirmed::Settled(position),
+        };
+        if confirmed.blocking_send(step).is_err() {
             break;
         }
     }
     Ok(())
 }
 
+/// What may be written to the offset file.
+enum Confirmed {
+    /// Kafka confirmed a part.
+    Published(Published),
+    /// The position moved without one.
+    Settled(Position),
+}
+
+impl Confirmed {
+    fn apply(self, stored: &mut Stored) {
+        match self {
+            Self::Settled(position) => stored.position = position,
+            Self::Published(published) => {
+                stored.position = published.position;
+                stored.cuts_offset = Some(published.cuts_offset);
+                if !published.anchors.is_empty() {
+                    stored.anchors = published.anchors;
+                }
+            }
+        }
+    }
+}
+
 /// Writes the newest confirmed position; those that came in between are skipped.
 fn save_all(
     offsets: &Mutex<OffsetDir>,
     mut stored: Stored,
-    mut confirmed: mpsc::Receiver<Published>,
+    mut confirmed: mpsc::Receiver<Confirmed>,
 ) -> Result<(), Error> {
-    while let Some(mut published) = confirmed.blocking_recv() {
+    while let Some(step) = confirmed.blocking_recv() {
+        step.apply(&mut stored);
         while let Ok(newer) = confirmed.try_recv() {
-            published = newer;
-        }
-        stored.position = published.position;
-        stored.cuts_offset = Some(published.cuts_offset);
-        if !published.anchors.is_empty() {
-            stored.anchors = published.anchors;
+            newer.apply(&mut stored);
         }
         save(offsets, &stored)?;
     }

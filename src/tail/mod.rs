@@ -31,6 +31,9 @@ const MARK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 /// Time between two looks at the catalog at most, while no pass is opened.
 const CHECK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// Time between two positions that are stored for nothing but their offset.
+const SETTLE_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// A log table as the tail reads it.
 #[derive(Debug, Clone)]
 pub struct LogTable {
@@ -116,6 +119,8 @@ pub struct Tail {
     limit: u32,
     /// Size of the last window, the best guess for the next.
     last_bytes: usize,
+    /// The offset of the last position that was handed out, and when that was.
+    handed: (u64, Instant),
 }
 
 /// A pass that is open at its snapshot, before its rows are read.
@@ -173,6 +178,7 @@ impl Tail {
             checked_at: None,
             identity,
             marks: Marks::resume(&position.base, position.offset),
+            handed: (position.offset, Instant::now()),
             position,
             marked_at: None,
             limit: config.tail.window_rows,
@@ -209,6 +215,23 @@ impl Tail {
             Some(pass) => self.read(pass).await,
             None => Ok(None),
         }
+    }
+
+    /// Returns the position when its offset has moved on since the last window without a row to publish, at most once
+    /// a second. Stored, it spares the next start a scan of what is settled long since.
+    ///
+    /// Like a window, it covers only what has reached the source's disk.
+    pub async fn settled(&mut self) -> Result<Option<Position>, TailError> {
+        let (offset, at) = self.handed;
+        let moved = self.position.inside.is_none() && self.position.offset > offset;
+        if !moved || at.elapsed() < SETTLE_EVERY {
+            return Ok(None);
+        }
+        if self.require_flushed && !self.session.is_flushed().await? {
+            self.session.nudge().await?;
+        }
+        self.handed = (self.position.offset, Instant::now());
+        Ok(Some(self.position.clone()))
     }
 
     /// Opens the next window: takes the locks, then the snapshot, and checks what every pass checks.
@@ -274,6 +297,7 @@ impl Tail {
             self.position.pass = number - 1;
             return Ok(None);
         }
+        self.handed = (self.position.offset, Instant::now());
         Ok(Some(Window {
             pass: number,
             part: pass.part,

@@ -200,6 +200,11 @@ impl Session {
         Ok(row.get(0) == Some("t"))
     }
 
+    /// Tells whether everything that is committed has reached the disk.
+    pub(super) async fn is_flushed(&self) -> Result<bool, TailError> {
+        Ok(self.row("the flushed position", sql::IS_FLUSHED).await?.get(0) == Some("t"))
+    }
+
     pub(super) async fn nudge(&self) -> Result<(), TailError> {
         self.client.batch_execute(sql::NUDGE).await.map_err(failed("flushing the source's log"))
     }

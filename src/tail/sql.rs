@@ -68,6 +68,10 @@ pub(super) fn close(insert_lsn: &str) -> String {
     )
 }
 
+/// Asks the same of everything up to now.
+pub(super) const IS_FLUSHED: &str =
+    "select pg_catalog.pg_current_wal_flush_lsn() >= pg_catalog.pg_current_wal_insert_lsn()";
+
 /// Makes the server flush its log up to here: a commit of its own that has something to flush.
 pub(super) const NUDGE: &str = "begin; set local synchronous_commit = on; \
      select pg_catalog.pg_logical_emit_message(true, 'tripline', ''); commit";
