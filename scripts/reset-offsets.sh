@@ -18,8 +18,8 @@ one. Lists what it will destroy and asks before it does.
   --yes                 do not ask
   -h, --help            this text
 
-TRIPLINE_BIN names the binary (default: tripline in PATH, else a build in target/).
-Exit codes: 0 done, 1 not confirmed or a dry run that found something to do, 2 failure.
+TRIPLINE_BIN names the binary (default: tripline in PATH, else a build of this checkout).
+Exit codes: 0 done, 1 not confirmed, 2 failure.
 TEXT
 }
 
@@ -43,17 +43,19 @@ while (($#)); do
   shift
 done
 
+# type -P and not command -v: a function below has the name of the program.
 find_binary() {
   local root candidate
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
   if [[ -n ${TRIPLINE_BIN-} ]]; then
-    command -v "$TRIPLINE_BIN" || fail "TRIPLINE_BIN=$TRIPLINE_BIN is not a program"
+    type -P "$TRIPLINE_BIN" || fail "TRIPLINE_BIN=$TRIPLINE_BIN is not a program"
     return
   fi
-  for candidate in tripline "$root/target/release/tripline" "$root/target/debug/tripline"; do
-    command -v "$candidate" && return
+  local cache=${XDG_CACHE_HOME:-${HOME-}/.cache}/tripline/target
+  for candidate in tripline {"${CARGO_TARGET_DIR:-$cache}","$root/target"}/{release,debug}/tripline; do
+    type -P "$candidate" && return
   done
-  fail "no tripline in PATH or target/; build it, or name it in TRIPLINE_BIN"
+  fail "no tripline in PATH and no build of it here; build it, or name it in TRIPLINE_BIN"
 }
 
 # True when a running systemd knows the unit; `show` answers only then.
@@ -113,7 +115,7 @@ printf '%s\n' "$plan" | sed 's/^/    /'
 if [[ -n $start ]]; then
   for unit in "${installed[@]}"; do say "  start $unit"; done
 fi
-# 1 is "there is something to do". A failure is final, unless it may be the lock of a service that is still to stop.
+# A failure is final, unless it may be the lock of a service that is still to stop.
 if ((plan_status > 1)) && { [[ -n $dry_run ]] || ((${#active[@]} == 0)); }; then
   fail "tripline offset reset refuses; nothing was done"
 fi

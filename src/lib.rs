@@ -1,4 +1,24 @@
 //! tripline: trigger-based change data capture for PostgreSQL.
+//!
+//! The modules stand in the order in which a change flows through them:
+//!
+//! ```text
+//!  source PostgreSQL               Kafka                               targets
+//!  app table ─trigger─▶ log table ─tail─▶ window ─publish─▶ messages + cut ─consume─▶ batch ─▶ apply  ─▶ PostgreSQL
+//!  (capture)                                    └─offset─▶ file                             └▶ mirror ─▶ ClickHouse
+//! ```
+//!
+//! [`capture`] installs triggers that write every change of a table into its log table, under an id drawn from one
+//! sequence. [`tail`] reads the log tables pass by pass: everything visible in snapshot T that was not visible in
+//! snapshot B, in the order of the ids, so that a transaction which commits late is neither lost nor waited for.
+//! [`publish`] sends each window of a pass as one Kafka transaction and writes a *cut* behind it, which says which
+//! messages count; [`mod@offset`] keeps the position over what Kafka confirmed. [`consume`] follows the cuts, puts the
+//! messages of all partitions back into order and hands them on as batches, whole parts only. [`apply`] and
+//! [`mirror`] bring them into the targets, together with the positions up to which that is done.
+//!
+//! [`config`], [`event`], [`position`], [`table`] and [`wire`] are the vocabulary: pure, without I/O. [`session`] opens
+//! PostgreSQL sessions, [`runtime`] runs the daemons, [`error`] decides what an error means, [`cli`] is what people
+//! type. docs/architecture.md has the invariants, docs/tail.md the proof.
 
 pub mod config;
 pub mod event;

@@ -119,12 +119,17 @@ impl Spec<'_> {
         )
     }
 
+    /// Finds the row of a touched key: the version that this transaction has written, or nothing.
+    ///
+    /// Under repeatable read a key that somebody else deleted and this transaction inserted again shows two rows, and
+    /// after it deleted its own the dead one remains. Every xid of this transaction is at or above its first; what a
+    /// snapshot shows of others is below.
     fn lookup(&self, from: &str) -> String {
         let equal = |key: &KeyColumn| {
             let name = quote_ident(&key.name);
             format!("t.{name} {} {from}.{name}", key.operator)
         };
-        list(self.key, equal, " and ")
+        format!("{} and pg_catalog.age(t.xmin) <= 0", list(self.key, equal, " and "))
     }
 
     /// The keys that a statement touched: `cdc_was` when one stood before it, `cdc_stays` when one stands in its new rows.

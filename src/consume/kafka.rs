@@ -19,7 +19,7 @@ use crate::wire::{HEADERS, SCHEMA_HEADER, cuts_topic, schemas_topic};
 /// Longest wait for an answer of the cluster.
 const ASK: Duration = Duration::from_secs(20);
 /// Memory for messages that were fetched ahead, over all partitions.
-const AHEAD_KBYTES: usize = 16 * 1024;
+const AHEAD_KBYTES: usize = 6 * 1024;
 
 type Queue = StreamPartitionQueue<DefaultConsumerContext>;
 
@@ -61,8 +61,8 @@ fn consumer_config(kafka: &config::Kafka, group: &str) -> rdkafka::ClientConfig 
         ("isolation.level", "read_committed"),
         ("fetch.wait.max.ms", "500"),
         ("fetch.queue.backoff.ms", "5"),
-        ("fetch.max.bytes", "8388608"),
-        ("max.partition.fetch.bytes", "1048576"),
+        ("fetch.max.bytes", "2097152"),
+        ("max.partition.fetch.bytes", "262144"),
     ] {
         if !kafka.options.contains_key(name) {
             client.set(name, value);
@@ -79,7 +79,7 @@ impl Reader {
         let probe: StreamConsumer = client.create().map_err(failed("creating the consumer"))?;
         let partitions = topics(&probe, config.topic_prefix())?;
         drop(probe);
-        let share = (AHEAD_KBYTES / partitions.len().max(1)).clamp(64, 4096);
+        let share = (AHEAD_KBYTES / partitions.len().max(1)).clamp(64, 1024);
         client.set("queued.max.messages.kbytes", share.to_string());
         let consumer: Arc<StreamConsumer> =
             Arc::new(client.create().map_err(failed("creating the consumer"))?);

@@ -190,8 +190,9 @@ impl Gatherer {
                 biased;
                 // First of all: a stop drops the part that is half read; it is read again at the next start.
                 () = stop.cancelled() => return Ok(()),
-                // Then hand over what is at hand, when it is full or has waited long enough and the target is free.
-                permit = ready(&sender, due, full), if self.pending.is_some() => {
+                // Then hand over what is at hand, when it is full, or when it ends a pass, has waited long enough and the
+                // target is free: half a pass is shown only where a whole one does not fit.
+                permit = ready(&sender, due, full), if full || self.ends_pass() => {
                     let Some(permit) = permit else { return Ok(()) };
                     if let Some(gathered) = self.pending.take() {
                         permit.send(gathered);
@@ -204,6 +205,10 @@ impl Gatherer {
                 }
             }
         }
+    }
+
+    fn ends_pass(&self) -> bool {
+        self.pending.as_ref().is_some_and(|(batch, _)| batch.cut.done)
     }
 
     fn add(&mut self, part: Part) {

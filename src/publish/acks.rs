@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 struct State {
     acked: usize,
+    /// Acknowledgements that somebody waits for: below this nobody is woken.
+    wanted: usize,
     failed: Option<String>,
     /// Per topic slot and partition: the first Kafka offset and the next one behind the last.
     ranges: Vec<Vec<Option<(i64, i64)>>>,
@@ -45,7 +47,7 @@ impl Acks {
 
     /// Forgets the last part.
     pub(super) fn begin(&self) {
-        *self.state() = State::default();
+        *self.state() = State { wanted: usize::MAX, ..State::default() };
     }
 
     /// Notes a message that the broker acknowledged.
@@ -62,8 +64,11 @@ impl Acks {
         }
         let range = partitions[partition].get_or_insert((offset, offset + 1));
         *range = (range.0.min(offset), range.1.max(offset + 1));
+        let enough = state.acked >= state.wanted;
         drop(state);
-        self.changed.notify_one();
+        if enough {
+            self.changed.notify_one();
+        }
     }
 
     /// Notes a message that was given up.
@@ -81,6 +86,7 @@ impl Acks {
     pub(super) fn wait(&self, sent: usize, timeout: Duration) -> Result<(), NotConfirmed> {
         let deadline = Instant::now() + timeout;
         let mut state = self.state();
+        state.wanted = sent;
         loop {
             if let Some(why) = &state.failed {
                 return Err(NotConfirmed::Failed(why.clone()));

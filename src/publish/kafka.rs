@@ -199,16 +199,18 @@ impl Producer {
 
     /// Commits. A time-out is asked again: the broker may have committed, so nothing is ever aborted here.
     pub(super) fn commit(&self) -> Result<(), PublishError> {
-        while self.transactional {
+        if !self.transactional {
+            return Ok(());
+        }
+        loop {
             match self.producer.commit_transaction(ASK) {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(error)) if error.is_retriable() => {
                     tracing::warn!(error = %error.string(), "the commit is not confirmed yet; asking again");
                 }
                 Err(source) => return Err(self.error("committing", source)),
             }
         }
-        Ok(())
     }
 
     /// Tells a fenced producer from every other failure.

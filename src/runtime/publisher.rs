@@ -114,6 +114,9 @@ async fn read(
     let idle = Duration::from_millis(config.tail.idle_interval_ms);
     let mut wait = busy;
     loop {
+        // A place for the window first: at most one is being published and one is ready.
+        let place = windows.reserve().await;
+        let Ok(place) = place else { return Ok(()) };
         let polled = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
@@ -131,9 +134,7 @@ async fn read(
             None => (wait * 2).clamp(busy, idle),
             Some(window) => {
                 let full = !window.done;
-                if windows.send(window).await.is_err() {
-                    return Ok(());
-                }
+                place.send(window);
                 if full {
                     continue;
                 }

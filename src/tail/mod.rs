@@ -114,6 +114,8 @@ pub struct Tail {
     marked_at: Option<Instant>,
     /// Rows of the next window: `window_rows`, or fewer after rows turned out to be large.
     limit: u32,
+    /// Size of the last window, the best guess for the next.
+    last_bytes: usize,
 }
 
 /// A pass that is open at its snapshot, before its rows are read.
@@ -174,6 +176,7 @@ impl Tail {
             position,
             marked_at: None,
             limit: config.tail.window_rows,
+            last_bytes: 0,
         };
         tail.reload().await?;
         tail.verify_anchors(anchors).await?;
@@ -243,7 +246,7 @@ impl Tail {
             pass: number,
             now_millis: i64::try_from(now_micros() / 1000).unwrap_or(i64::MAX),
             messages: Vec::new(),
-            bytes: Vec::new(),
+            bytes: Vec::with_capacity(self.last_bytes + self.last_bytes / 8),
         };
         let active = self.session.active(&self.tables, pass.cursor).await?;
         let query = sql::WindowQuery {
@@ -265,6 +268,7 @@ impl Tail {
         }
         let done = !cut_short && rows < self.limit as usize;
         self.adapt_limit(rows, builder.bytes.len());
+        self.last_bytes = builder.bytes.len();
         self.advance(&pass, number, done, builder.messages.last().map(|message| message.cdc_id));
         if !handed_out {
             self.position.pass = number - 1;

@@ -2,7 +2,6 @@
 //! longer than one pass, so no plan made for an empty log is ever kept.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use crate::position::Snapshot;
 use crate::session::exact_text_sql;
@@ -43,23 +42,21 @@ pub(super) fn open(tables: &[LogTable], lock_timeout_ms: u64, fingerprint: &str)
     let mut sql = String::from("begin isolation level repeatable read read only;");
     sql.push_str(&exact_text_sql("local"));
     // The ids are read by the primary key, whatever the planner believes of a table that was empty a moment ago.
-    let _ = write!(
-        sql,
+    sql.push_str(&format!(
         "set local lock_timeout = {lock_timeout_ms}; set local statement_timeout = 0; set local jit = off; \
          set local enable_seqscan = off; set local enable_bitmapscan = off; \
          set local max_parallel_workers_per_gather = 0;"
-    );
+    ));
     if !tables.is_empty() {
         let names: Vec<String> = tables.iter().map(|table| table.log_table.quoted()).collect();
-        let _ = write!(sql, "lock table {} in access share mode;", names.join(", "));
+        sql.push_str(&format!("lock table {} in access share mode;", names.join(", ")));
     }
-    let _ = write!(
-        sql,
+    sql.push_str(&format!(
         "select pg_current_snapshot(), pg_is_in_recovery(), {POSTMASTER_START}, \
          case when not pg_is_in_recovery() then substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) end, \
          case when not pg_is_in_recovery() then pg_current_wal_insert_lsn() end, \
          (extract(epoch from clock_timestamp()) * 1000000)::int8, ({fingerprint})::text"
-    );
+    ));
     sql
 }
 
@@ -118,28 +115,29 @@ pub(super) fn copy_window(
             let mut sql = format!("select c.cdc_id, {i} as t, c.cdc_txid, c.cdc_op, c.cdc_at");
             for column in &table.table.columns {
                 let name = quote_ident(&column.name);
-                let _ = if active.len() == 1 || column.base == "text" {
-                    write!(sql, ", c.{name}")
-                } else {
-                    let output = match column.base.ends_with("[]") {
-                        true => "array_out",
-                        false => outputs.get(&column.base).map_or("textout", String::as_str),
-                    };
-                    write!(sql, ", pg_catalog.textin(pg_catalog.{}(c.{name}))", quote_ident(output))
+                let output = match column.base.as_str() {
+                    base if active.len() == 1 || base == "text" => None,
+                    base if base.ends_with("[]") => Some("array_out"),
+                    base => Some(outputs.get(base).map_or("textout", String::as_str)),
                 };
+                sql.push_str(&match output {
+                    None => format!(", c.{name}"),
+                    Some(output) => {
+                        format!(", pg_catalog.textin(pg_catalog.{}(c.{name}))", quote_ident(output))
+                    }
+                });
             }
             for _ in table.table.columns.len()..width {
                 sql.push_str(", null::text");
             }
-            let _ = write!(
-                sql,
+            sql.push_str(&format!(
                 " from {} c where c.cdc_id > {} and pg_visible_in_snapshot(c.cdc_txid, {}) \
                  and not pg_visible_in_snapshot(c.cdc_txid, {})",
                 table.log_table.quoted(),
                 query.cursor,
                 quote_literal(&query.until.to_string()),
                 quote_literal(&query.base.to_string()),
-            );
+            ));
             sql
         })
         .collect();

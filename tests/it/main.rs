@@ -5,4 +5,6 @@ mod apply;
 mod capture;
 mod db;
 mod mirror;
+mod passes;
 mod pipeline;
+mod workload;

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Measures tripline on this machine: how fast it drains a full log, what that costs, and how late changes arrive.
+# A figure is printed only after the end state has been verified: counts and digests of the destination equal those of
+# the source. A difference ends the run with exit status 1.
+#
+#   scripts/bench.sh [--quick] [--only NAME,…] [--rows N] [--json FILE]
+#
+#   --quick      20,000 rows and 3 seconds of latency: shows that everything runs, says nothing about speed
+#   --only       some of: drain-kafka drain-postgres drain-clickhouse end-to-end latency ceilings
+#   --rows N     changes to drain; default 1,000,000
+#   --seconds N  length of each latency run; default 20
+#   --rate N     transactions a second in it; default 500
+#   --json FILE  writes the results there too
+#   --binary FILE  measures this one and builds nothing
+#   --profile    records every tripline process with perf; call graphs are left in the folder that is named at the end
+#
+# Needs the four services (started with scripts/services.sh when they do not answer), cargo, python3 (its standard
+# library alone) and libpq.so.5, which psql brings along. Everything runs in databases, topics and a folder of its own
+# and is dropped afterwards. docs/performance.md says how each figure is taken.
+set -euo pipefail
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+
+case " $* " in
+  *' --help '* | *' -h '*)
+    sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+    exit 0
+    ;;
+esac
+
+cd "$repo"
+case " $* " in
+  *' --binary '*) ;;
+  *)
+    cargo build --release --locked --quiet
+    set -- --binary "${CARGO_TARGET_DIR:-$repo/target}/release/tripline" "$@"
+    ;;
+esac
+scripts/services.sh status >/dev/null 2>&1 || scripts/services.sh up
+eval "$(scripts/services.sh env)"
+# PYTHONDONTWRITEBYTECODE: no __pycache__ in the checkout.
+PYTHONDONTWRITEBYTECODE=1 exec python3 scripts/bench/main.py "$@"

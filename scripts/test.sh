@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# All checks and tests, as CI runs them. Installs what is missing, starts the services, and prints a summary with times.
+#
+#   scripts/test.sh          format, lints, unit tests, layers, units, scripts, integration tests, a short benchmark
+#   scripts/test.sh --fast   only what needs no services
+#
+# Goes on after a failure and exits 1 at the end. Services that run already are used and left running; those that it
+# started itself it stops again. CARGO_TARGET_DIR (default: tripline/target in the user's cache folder) and the
+# variables of scripts/services.sh are respected.
+set -euo pipefail
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+cd "$repo"
+# shellcheck source=scripts/lib/deps.sh
+source scripts/lib/deps.sh
+
+fast=no
+case ${1:-} in
+  '') ;;
+  --fast) fast=yes ;;
+  -h | --help) sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" && exit 0 ;;
+  *) fail "unknown option $1; see $0 --help" ;;
+esac
+
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tripline/target}
+summary=()
+failed=0
+started_services=no
+
+finish() {
+  local status=$?
+  trap - EXIT INT TERM
+  if [ $started_services = yes ]; then scripts/services.sh down || status=1; fi
+  exit $status
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# step NAME COMMAND…: runs it, notes how it went and how long it took.
+step() {
+  local name=$1 start=$SECONDS result=passed
+  shift
+  printf '\n== %s\n' "$name"
+  "$@" || { result=FAILED && failed=1; }
+  summary+=("$(printf '%-14s %-7s %5d s' "$name" "$result" $((SECONDS - start)))")
+}
+
+skip() {
+  summary+=("$(printf '%-14s %-7s %s' "$1" skipped "$2")")
+}
+
+tools() {
+  need_rust_build
+  cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return
+  command -v rustup >/dev/null || fail 'rustfmt and clippy are missing: install them with the Rust toolchain'
+  rustup component add rustfmt clippy
+}
+
+# The installed binary's path is not there, so a copy is verified that names a program which is.
+units() {
+  local folder unit result=0
+  folder=$(mktemp -d)
+  for unit in packaging/systemd/*.service; do
+    sed 's|^ExecStart=/usr/bin/tripline |ExecStart=/bin/true |' "$unit" >"$folder/${unit##*/}"
+    systemd-analyze verify "$folder/${unit##*/}" || result=1
+    systemd-analyze security --offline=true --threshold=20 --no-pager "$unit" | tail -n 1 || result=1
+  done
+  rm -rf "$folder"
+  return $result
+}
+
+services_up() {
+  local state
+  if state=$(scripts/services.sh status); then return 0; fi
+  grep -qE ' (answers|healthy)$' <<<"$state" || started_services=yes
+  scripts/services.sh up
+}
+
+integration() {
+  eval "$(scripts/services.sh env)"
+  cargo test --locked --test it
+}
+
+tools
+step format cargo fmt --check
+step clippy cargo clippy --all-targets --locked -- -D warnings
+step 'unit tests' cargo test --locked --lib --bins
+step layers scripts/layers.sh
+if command -v systemd-analyze >/dev/null; then step units units; else skip units 'no systemd-analyze here'; fi
+if command -v shellcheck >/dev/null; then
+  step shellcheck shellcheck -x .ci/run scripts/*.sh scripts/lib/demo*.sh
+else
+  skip shellcheck 'not installed'
+fi
+if [ $fast = yes ]; then
+  skip integration '--fast'
+else
+  step services services_up
+  step integration integration
+  if [ -x scripts/bench.sh ]; then step bench scripts/bench.sh --quick; fi
+fi
+
+printf '\n== summary, %d s\n' $SECONDS
+printf '%s\n' "${summary[@]}"
+if [ $failed = 0 ]; then echo 'all passed'; else echo 'FAILED' && exit 1; fi

@@ -1,0 +1,172 @@
+//! The tail against a real server: passes under adversarial writers, and its promises one by one.
+
+mod adversary;
+mod halts;
+mod idle;
+mod late;
+mod replica;
+mod shapes;
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use tripline::capture::{self, InitOptions};
+use tripline::config::Config;
+use tripline::position::{Anchor, Identity, Position};
+use tripline::tail::{Message, Tail, TailError, Window};
+use tripline::wire::{Row, split_envelope};
+
+use crate::db::{TestDb, Which, run, value};
+use crate::workload::forget_prepared;
+
+/// Longest wait for a condition that must come true.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A captured database. Fields are dropped in this order.
+struct Source {
+    /// A session for the test itself.
+    client: Client,
+    orphans: Orphans,
+    db: TestDb,
+    config: Config,
+}
+
+/// Rolls back prepared transactions that a failed test leaves behind, so that the database can be dropped.
+struct Orphans(String);
+
+impl Drop for Orphans {
+    fn drop(&mut self) {
+        let url = self.0.clone();
+        // A runtime of its own: the test's may be unwinding, and cannot be waited for from inside.
+        let cleaned = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (client, connection) =
+                    tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                forget_prepared(&client).await;
+            });
+        });
+        assert!(cleaned.join().is_ok() || std::thread::panicking(), "prepared transactions are left");
+    }
+}
+
+/// Returns the url of a test's database.
+fn url_of(db: &TestDb) -> String {
+    let server = std::env::var("TRIPLINE_TEST_SOURCE_URL")
+        .unwrap_or_else(|_| "postgresql://postgres@127.0.0.1:5435/postgres".into());
+    let (address, _) = server.rsplit_once('/').expect("the test url ends with /database");
+    format!("{address}/{}", db.name)
+}
+
+impl Source {
+    /// Runs `ddl` in a database of its own and captures `public.*`.
+    async fn create(ddl: &str, adjust: impl FnOnce(&mut Config)) -> Self {
+        let db = TestDb::create(Which::Source).await;
+        let mut config = Config { pipeline: "passes".into(), ..Config::default() };
+        config.source.tables = vec!["public.*".into()];
+        adjust(&mut config);
+        let mut client = db.connect().await;
+        run(&client, ddl).await;
+        capture::init(&mut client, &config, InitOptions::default()).await.unwrap();
+        Self { client, orphans: Orphans(url_of(&db)), db, config }
+    }
+
+    /// A database with `t (id int, v text)`.
+    async fn simple() -> Self {
+        Self::create("create table t (id int primary key, v text)", |_| ()).await
+    }
+
+    fn url(&self) -> &str {
+        &self.orphans.0
+    }
+
+    async fn run(&self, sql: &str) {
+        run(&self.client, sql).await;
+    }
+
+    /// A tail that has read nothing yet.
+    async fn tail(&self) -> Tail {
+        self.resume(Position::start(), None, &[]).await.unwrap()
+    }
+
+    async fn resume(
+        &self,
+        position: Position,
+        known: Option<&Identity>,
+        anchors: &[Anchor],
+    ) -> Result<Tail, TailError> {
+        Tail::connect(&self.config, self.url(), position, known, anchors).await
+    }
+
+    /// Returns how many rows of the log of `tail`'s tables its base snapshot does not show.
+    async fn unread(&self, tail: &Tail) -> u64 {
+        let base = &tail.position().base;
+        let counts: Vec<String> = tail
+            .tables()
+            .iter()
+            .map(|table| {
+                let log = table.log_table.quoted();
+                format!("select count(*) from {log} where not pg_visible_in_snapshot(cdc_txid, '{base}')")
+            })
+            .collect();
+        let sql = format!("select sum(count) from ({}) x", counts.join(" union all "));
+        value(&self.client, &sql).await.parse().unwrap()
+    }
+
+    /// Polls until the base snapshot shows every committed row of the log; returns the windows on the way.
+    async fn drain(&self, tail: &mut Tail) -> Vec<Window> {
+        let mut windows = Vec::new();
+        let all_read = async {
+            loop {
+                windows.extend(tail.poll().await.unwrap());
+                if tail.position().inside.is_none() && self.unread(tail).await == 0 {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, all_read).await.expect("the tail reads everything");
+        windows
+    }
+}
+
+/// Returns the messages of windows as `op key`, for example `c {"id":1}`.
+fn brief(windows: &[Window]) -> Vec<String> {
+    let brief = |window: &Window, message: &Message| {
+        let key = std::str::from_utf8(&window.bytes[message.key.clone()]).unwrap();
+        format!("{} {key}", message.op.to_wire())
+    };
+    windows.iter().flat_map(|window| window.messages.iter().map(move |m| brief(window, m))).collect()
+}
+
+/// Returns the numbers of all messages, in the order in which they were handed out.
+fn ids(windows: &[Window]) -> Vec<u64> {
+    windows.iter().flat_map(|window| window.messages.iter().map(|message| message.cdc_id)).collect()
+}
+
+/// Returns what a message says of its row: the JSON object behind `after`, for a delete that of the key.
+fn row_json<'a>(window: &'a Window, message: &Message) -> &'a [u8] {
+    let envelope = &window.bytes[message.value.clone()];
+    let (op, row) = split_envelope(envelope).unwrap();
+    assert_eq!(op, message.op, "the envelope says the same as the log");
+    &envelope[row]
+}
+
+/// Reads `id` and `v` of a row in JSON; `v` is missing in keys.
+fn id_and_v(json: &[u8]) -> (i32, Option<String>) {
+    let row = Row::parse(json).unwrap();
+    let id = row.get("id", 0).unwrap().json().parse().unwrap();
+    let v = row.get("v", 1).and_then(|v| v.as_str().unwrap().map(|v| v.into_owned()));
+    (id, v)
+}
+
+/// Makes anchors of the last messages of a window, as the offset file keeps them.
+fn anchors_of(window: &Window) -> Vec<Anchor> {
+    let anchor = |message: &Message| Anchor {
+        log_table: window.tables[message.table].log_table.clone(),
+        cdc_id: message.cdc_id,
+        txid: message.txid,
+        at_micros: message.at_micros,
+    };
+    window.messages.iter().rev().take(5).map(anchor).collect()
+}
