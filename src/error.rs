@@ -155,7 +155,9 @@ fn postgres(error: &tokio_postgres::Error) -> Disposition {
 fn publish(error: &PublishError) -> Disposition {
     match error {
         PublishError::Kafka { source, .. } | PublishError::Unreachable { source, .. } => kafka(source),
-        PublishError::Delivery { .. } | PublishError::TimedOut { .. } => Disposition::Retry,
+        PublishError::Delivery { .. } | PublishError::TimedOut { .. } | PublishError::GivenUp { .. } => {
+            Disposition::Retry
+        }
         PublishError::TooLarge { .. }
         | PublishError::Fenced { .. }
         | PublishError::NoTopic { .. }

@@ -15,6 +15,8 @@ use crate::wire::{Cut, cuts_topic};
 
 /// Longest time for reading to the end.
 const READ: Duration = Duration::from_secs(60);
+/// Records at the end of the topic that are read first when only the last one is wanted.
+const TAIL_RECORDS: i64 = 1_000;
 
 /// A cuts record and its Kafka offset.
 #[derive(Debug, Clone)]
@@ -28,65 +30,49 @@ pub struct Recorded {
 /// Reads the cuts topic to its end and returns the pipeline's last record, `None` when there is none.
 ///
 /// `known` is the record that the offset file names, by Kafka offset, pass and (inside a pass) part: that very record
-/// must be there, else Kafka has lost data. To be called after [`super::Publisher::open`], when nothing of a former publisher is in flight.
+/// must be there, else Kafka has lost data. To be called after [`super::Publisher::open`], when nothing of a former
+/// publisher is in flight.
 pub fn read_last_cut(
     config: &Config,
     known: Option<(i64, u64, Option<u32>)>,
 ) -> Result<Option<Recorded>, PublishError> {
     let reader = Reader::open(config)?;
+    let Some((offset, pass, part)) = known else {
+        // Usually the last records are enough; the topic may be long.
+        let last = reader.cuts(config, reader.high - TAIL_RECORDS)?.pop();
+        return if last.is_some() { Ok(last) } else { Ok(reader.cuts(config, reader.low)?.pop()) };
+    };
+    let contradiction = |found| Err(PublishError::Contradiction { found });
     let Reader { topic, low, high, .. } = &reader;
-    let (low, high) = (*low, *high);
-    let start = known.map_or(low, |(offset, ..)| offset);
-    if start < low || (known.is_some() && start >= high) {
-        return Err(PublishError::Contradiction {
-            found: format!(
-                "the offset file names record {start} of {topic}, but the topic holds {low} to {high}: it was deleted \
-                 or recreated, or Kafka has lost data"
-            ),
-        });
+    if offset < *low || offset >= *high {
+        return contradiction(format!(
+            "the offset file names record {offset} of {topic}, but the topic holds {low} to {high}: it was deleted or \
+             recreated, or Kafka has lost data"
+        ));
     }
-    let mut last = None;
-    if high > start {
-        reader.read(start, |recorded| {
-            if let Some((_, pass, part)) = known.filter(|(offset, ..)| *offset == recorded.offset)
-                && (recorded.cut.pass != pass || part.is_some_and(|part| part != recorded.cut.part))
-            {
-                return Err(PublishError::Contradiction {
-                    found: format!(
-                        "the offset file names pass {pass} at record {start} of {topic}, but pass {} part {} stands \
-                         there",
-                        recorded.cut.pass, recorded.cut.part
-                    ),
-                });
+    let mut cuts = reader.cuts(config, offset)?;
+    match cuts.first() {
+        Some(first) if first.offset == offset => {
+            let cut = &first.cut;
+            if cut.pass != pass || part.is_some_and(|part| part != cut.part) {
+                return contradiction(format!(
+                    "the offset file names pass {pass} at record {offset} of {topic}, but pass {} part {} stands there",
+                    cut.pass, cut.part
+                ));
             }
-            if recorded.cut.pipeline == config.pipeline {
-                last = Some(recorded);
-            }
-            Ok(())
-        })?;
+        }
+        _ => {
+            return contradiction(format!(
+                "the record {offset} of {topic} that the offset file names is gone"
+            ));
+        }
     }
-    if known.is_some() && last.is_none() {
-        return Err(PublishError::Contradiction {
-            found: format!("the record {start} of {topic} that the offset file names is gone"),
-        });
-    }
-    Ok(last)
+    Ok(cuts.pop())
 }
 
 /// Returns the pipeline's cuts records from Kafka offset `from` to the end of the topic. Blocking.
 pub fn read_cuts(config: &Config, from: i64) -> Result<Vec<Recorded>, PublishError> {
-    let reader = Reader::open(config)?;
-    let start = from.max(reader.low);
-    let mut cuts = Vec::new();
-    if reader.high > start {
-        reader.read(start, |recorded| {
-            if recorded.cut.pipeline == config.pipeline {
-                cuts.push(recorded);
-            }
-            Ok(())
-        })?;
-    }
-    Ok(cuts)
+    Reader::open(config)?.cuts(config, from)
 }
 
 /// Reads the cuts topic from an offset to the end that it had when this was opened.
@@ -116,11 +102,21 @@ impl Reader {
         Ok(Self { consumer, topic, low, high })
     }
 
-    fn read(
-        &self,
-        start: i64,
-        mut each: impl FnMut(Recorded) -> Result<(), PublishError>,
-    ) -> Result<(), PublishError> {
+    /// Returns the pipeline's records from Kafka offset `from` on.
+    fn cuts(&self, config: &Config, from: i64) -> Result<Vec<Recorded>, PublishError> {
+        let start = from.max(self.low);
+        let mut cuts = Vec::new();
+        if self.high > start {
+            self.read(start, |recorded| {
+                if recorded.cut.pipeline == config.pipeline {
+                    cuts.push(recorded);
+                }
+            })?;
+        }
+        Ok(cuts)
+    }
+
+    fn read(&self, start: i64, mut each: impl FnMut(Recorded)) -> Result<(), PublishError> {
         let failed = failed("reading the cuts topic");
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(&self.topic, 0, Offset::Offset(start)).map_err(&failed)?;
@@ -138,7 +134,7 @@ impl Reader {
                     let offset = message.offset();
                     let foreign =
                         || PublishError::Foreign { topic: self.topic.clone(), partition: 0, offset };
-                    each(Recorded { cut: cut.ok_or_else(foreign)?, offset })?;
+                    each(Recorded { cut: cut.ok_or_else(foreign)?, offset });
                 }
                 Some(Err(source)) => return Err(failed(source)),
             }

@@ -107,7 +107,9 @@ impl Producer {
     ) -> Result<Self, PublishError> {
         let mut client = producer_config(kafka);
         client.set("transactional.id", format!("{pipeline}-{turn}"));
-        client.set("transaction.timeout.ms", "60000");
+        if !kafka.options.contains_key("transaction.timeout.ms") {
+            client.set("transaction.timeout.ms", "60000");
+        }
         let producer = Self::create(&client, pipeline, true)?;
         producer
             .producer

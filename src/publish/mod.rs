@@ -85,6 +85,12 @@ pub enum PublishError {
         /// The pipeline.
         pipeline: String,
     },
+    /// The broker ended the open transaction, and nobody has published since.
+    #[error("Kafka gave up a transaction of pipeline {pipeline} that was open for too long")]
+    GivenUp {
+        /// The pipeline.
+        pipeline: String,
+    },
     /// A topic is missing.
     #[error("topic {topic} does not exist: run `tripline init`")]
     NoTopic {

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::offset::{self, FORMAT, OffsetDir, Stored};
 use crate::position::{Identity, Position};
-use crate::publish::{PublishError, Published, Publisher, Recorded, read_last_cut};
+use crate::publish::{PublishError, Published, Publisher, Recorded, read_cuts, read_last_cut};
 use crate::tail::{Tail, TailError, Window};
 
 /// Publishes until the stop.
@@ -44,16 +44,36 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
         "publishing"
     );
 
+    let epoch = stored.epoch;
     let (steps, received) = mpsc::channel(1);
     let (confirmed, to_save) = mpsc::channel(16);
     let publishing = tokio::task::spawn_blocking(move || publish(publisher, received, confirmed));
     let saving = tokio::task::spawn_blocking(move || save_all(&offsets, stored, to_save));
-    let reading = AbortOnDropHandle::new(tokio::spawn(read(config, tail, steps, stop, ready)));
+    let reading = AbortOnDropHandle::new(tokio::spawn(read(Arc::clone(&config), tail, steps, stop, ready)));
     // The publisher's error comes first: when it goes, the tail only finds its channel closed.
     let published = joined(publishing.await);
     let saved = joined(saving.await);
     let read = joined(reading.await);
+    if let Err(PublishError::Fenced { pipeline }) = published {
+        return Err(blocking(move || fenced(&config, pipeline, epoch)).await);
+    }
     published.map_err(Error::from).and(saved).and(read.map_err(Error::from))
+}
+
+/// Tells what a fenced producer means. The broker fences also the one whose transaction it ended because nothing was
+/// heard of it for too long, on a machine that was suspended: then there is no other publisher, and it may go on.
+fn fenced(config: &Config, pipeline: String, epoch: u64) -> Error {
+    let cuts = offset::read(&config.offset.dir, &config.pipeline).map_err(Error::from).and_then(|stored| {
+        let from = stored.and_then(|stored| stored.cuts_offset).unwrap_or(0);
+        read_cuts(config, from).map_err(Error::from)
+    });
+    match cuts {
+        Ok(cuts) if cuts.iter().any(|recorded| recorded.cut.epoch > epoch) => {
+            PublishError::Fenced { pipeline }.into()
+        }
+        Ok(_) => PublishError::GivenUp { pipeline }.into(),
+        Err(error) => error,
+    }
 }
 
 /// Opens lock, producers and offset file, and brings the position up to what the cuts topic says.

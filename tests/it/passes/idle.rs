@@ -56,3 +56,31 @@ async fn the_offset_reaches_the_last_id_and_the_tail_rests() {
     let last = value(&source.client, "select pg_sequence_last_value('cdc.cdc_id_seq')").await;
     assert_eq!(tail.position().offset.to_string(), last);
 }
+
+#[tokio::test]
+async fn a_restart_after_a_rest_reads_from_the_settled_offset() {
+    let source = Source::simple().await;
+    let mut tail = source.tail().await;
+    source.run("insert into t select g, 'x' from generate_series(1, 100) g").await;
+    source.drain(&mut tail).await;
+    let settled = async {
+        loop {
+            assert!(tail.poll().await.unwrap().is_none(), "everything was read");
+            if let Some(position) = tail.settled().await.unwrap() {
+                break position;
+            }
+        }
+    };
+    let position = tokio::time::timeout(PATIENCE, settled).await.expect("the offset settles");
+    assert_eq!(position.offset, 100);
+    let mut tail = source.resume(position, None, &[]).await.unwrap();
+    source.run("insert into t values (101, 'behind the rest')").await;
+    let pass = loop {
+        if let Some(pass) = tail.open().await.unwrap() {
+            break pass;
+        }
+    };
+    assert_eq!(pass.cursor(), 100, "nothing that is settled is scanned again");
+    let window = tail.read(pass).await.unwrap().expect("one row is new");
+    assert_eq!(brief(&[window]), [r#"c {"id":101}"#]);
+}

@@ -110,8 +110,11 @@ async fn a_key_inserted_again_under_repeatable_read_is_logged_as_written() {
     let windows = source.drain(&mut tail).await;
     let last = |id: i32| {
         let messages = windows.iter().flat_map(|window| window.messages.iter().map(move |m| (window, m)));
-        let of_key = messages.filter(|(window, message)| id_and_v(row_json(window, message)).0 == id);
-        of_key.last().map(|(window, message)| (message.op, id_and_v(row_json(window, message)).1)).unwrap()
+        let mut of_key = messages.filter(|(window, message)| id_and_v(row_json(window, message)).0 == id);
+        of_key
+            .next_back()
+            .map(|(window, message)| (message.op, id_and_v(row_json(window, message)).1))
+            .unwrap()
     };
     assert_eq!(last(1), (Op::Insert, Some("new".to_owned())));
     assert_eq!(last(2), (Op::Delete, None));

@@ -103,8 +103,13 @@ impl Daemon {
 
     /// Sends SIGTERM.
     pub(crate) fn term(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Sends a signal that `kill` knows by this name.
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
     /// Ends it the hard way.

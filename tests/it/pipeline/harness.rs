@@ -214,10 +214,11 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         self.logs.lock().unwrap().iter().for_each(|log| log.kill());
         let cleaned = [self.topics.delete_all(), self.mirror.drop_database()];
+        // Shown when the test fails, or with --show-output.
+        for log in self.logs.lock().unwrap().iter() {
+            println!("---- {}\n{}", log.what, log.tail());
+        }
         if std::thread::panicking() {
-            for log in self.logs.lock().unwrap().iter() {
-                println!("---- {}\n{}", log.what, log.tail());
-            }
             return;
         }
         assert_eq!(cleaned, [Ok(()), Ok(())], "something of {} is left", self.name);

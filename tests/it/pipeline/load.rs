@@ -67,6 +67,7 @@ async fn write(client: Client, mut random: StdRng, stop: Arc<AtomicBool>, commit
         // Deadlocks and foreign keys end some of them: no change is made then.
         match client.batch_execute(&format!("begin; {statements} {end}")).await {
             Ok(()) => committed.fetch_add(usize::from(end == "commit"), Ordering::Relaxed),
+            Err(_) if client.is_closed() => return,
             Err(_) => {
                 client.batch_execute("rollback").await.unwrap();
                 0

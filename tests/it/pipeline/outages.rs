@@ -17,13 +17,17 @@ fn through(url: &str, proxy: &Proxy) -> String {
     url.replacen(&host(url), &proxy.address.to_string(), 1)
 }
 
-/// Cuts a service off until the daemon says that it starts `task` again, then lets it through.
-async fn interrupt(pipeline: &Pipeline, daemon: &Daemon, proxy: &Proxy, task: &str) {
-    let says = format!("starting again task=\"{task}\"");
-    let before = daemon.times_logged(&says);
+/// Cuts a service off until the daemon has said so a few times, lets it through and waits until both targets go on.
+async fn interrupt(pipeline: &Pipeline, daemon: &Daemon, proxy: &Proxy, says: &str, times: usize) {
+    let before = daemon.times_logged(says);
     proxy.cut();
-    pipeline.wait_until(&says, async || daemon.times_logged(&says) >= before + 2).await;
+    pipeline.wait_until(says, async || daemon.times_logged(says) >= before + times).await;
     proxy.restore();
+    for target in ["postgres", "clickhouse"] {
+        let applied = format!("applied target_name=\"{target}\"");
+        let before = daemon.times_logged(&applied);
+        pipeline.wait_until(&applied, async || daemon.times_logged(&applied) > before + 2).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,10 +48,10 @@ async fn services_that_go_away_and_come_back_lose_nothing() {
     let daemon = pipeline.start_ready("run").await;
     let load = Load::start(&pipeline, 2, seed()).await;
 
-    interrupt(&pipeline, &daemon, &source, "publish").await;
-    interrupt(&pipeline, &daemon, &destination, "apply postgres").await;
-    interrupt(&pipeline, &daemon, &clickhouse, "apply clickhouse").await;
-    interrupt(&pipeline, &daemon, &kafka, "apply postgres").await;
+    interrupt(&pipeline, &daemon, &source, "starting again task=\"publish\"", 2).await;
+    interrupt(&pipeline, &daemon, &destination, "starting again task=\"apply postgres\"", 2).await;
+    interrupt(&pipeline, &daemon, &clickhouse, "starting again task=\"apply clickhouse\"", 2).await;
+    interrupt(&pipeline, &daemon, &kafka, "librdkafka: FAIL", 12).await;
 
     let committed = load.finish().await;
     let compared = pipeline.compare().await;
@@ -87,4 +91,32 @@ async fn one_target_being_away_does_not_hold_up_the_other() {
     clickhouse.restore();
     assert_eq!(pipeline.compare().await, 2);
     pipeline.stop(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_that_was_suspended_is_not_taken_for_a_fenced_one() {
+    // The broker ends its open transaction meanwhile; brokers look for those every ten seconds.
+    let settings =
+        [("kafka.options.transaction_timeout_ms", "2000"), ("kafka.options.delivery_timeout_ms", "2000")];
+    let pipeline = Pipeline::create(&settings, SHOP).await;
+    pipeline.init().await;
+    for recovers in ["starting again", "librdkafka", "the commit is not confirmed yet"] {
+        pipeline.expect(recovers);
+    }
+    let publisher = pipeline.start_ready("publish").await;
+    let applier = pipeline.start_ready("apply").await;
+    let load = Load::start(&pipeline, 2, seed()).await;
+    for _ in 0..2 {
+        let before = publisher.times_logged("published");
+        pipeline.wait_until("it publishes", async || publisher.times_logged("published") > before + 5).await;
+        publisher.signal("-STOP");
+        // How long it is suspended is the test.
+        tokio::time::sleep(std::time::Duration::from_secs(14)).await;
+        publisher.signal("-CONT");
+    }
+    load.finish().await;
+    pipeline.compare().await;
+    pipeline.topics.assert_exactly_once(&pipeline.from).await;
+    pipeline.stop(publisher).await;
+    pipeline.stop(applier).await;
 }

@@ -70,3 +70,31 @@ async fn a_second_publisher_is_refused_and_told_who_holds_the_offset_file() {
     pipeline.stop(first).await;
     pipeline.stop(applier).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_with_another_offset_directory_takes_over_and_the_former_one_halts() {
+    let mut pipeline = Pipeline::create(&[], SHOP).await;
+    pipeline.init().await;
+    let former = pipeline.start_ready("publish").await;
+    let applier = pipeline.start_ready("apply").await;
+    run(&pipeline.from, "insert into customers values (1, 'former')").await;
+    pipeline.compare().await;
+
+    // The file is copied to another machine, say, and the former publisher forgotten.
+    let copy = pipeline.offsets().with_file_name("copy");
+    std::fs::create_dir(&copy).unwrap();
+    std::fs::copy(pipeline.offset_file(), copy.join(format!("{}.json", pipeline.name))).unwrap();
+    pipeline.set("offset.dir", &copy.display().to_string());
+    pipeline.expect("librdkafka");
+    former.signal("-STOP");
+    let latter = pipeline.start_ready("publish").await;
+    let load = Load::start(&pipeline, 2, seed()).await;
+    pipeline.wait_until("the latter publishes", async || latter.has_logged("published")).await;
+    former.signal("-CONT");
+    pipeline.ends_with(former, 2, &["another publisher of pipeline", "has taken over"]).await;
+    load.finish().await;
+    pipeline.compare().await;
+    pipeline.topics.assert_exactly_once(&pipeline.from).await;
+    pipeline.stop(latter).await;
+    pipeline.stop(applier).await;
+}
