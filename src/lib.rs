@@ -16,6 +16,10 @@
 //! messages of all partitions back into order and hands them on as batches, whole parts only. [`apply`] and
 //! [`mirror`] bring them into the targets, together with the positions up to which that is done.
 //!
+//! A row on its way: `capture` (trigger), `tail::postgres` (COPY), `tail::window` and `wire` (key and value), `publish`
+//! (messages and cut), `consume::parts` (ranges put in order), `apply::fold` or `mirror::batch`, the target. Positions
+//! follow it and never lead: the offset file after Kafka, `tripline.positions` with the rows, the group after ClickHouse.
+//!
 //! [`config`], [`event`], [`position`], [`table`] and [`wire`] are the vocabulary: pure, without I/O. [`session`] opens
 //! PostgreSQL sessions, [`runtime`] runs the daemons, [`error`] decides what an error means, [`cli`] is what people
 //! type. docs/architecture.md has the invariants, docs/tail.md the proof.

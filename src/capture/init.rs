@@ -58,7 +58,7 @@ pub struct TableReport {
     pub version: u32,
     /// What was done.
     pub action: Action,
-    /// Rows may not have been logged before: `tripline snapshot` is due.
+    /// Rows may not have been logged before: the table's targets may lack them.
     pub needs_snapshot: bool,
     /// What is worth knowing.
     pub notes: Vec<String>,

@@ -323,9 +323,8 @@ fn log_statements(
                         column.name, old.base, column.base
                     ),
                     format!(
-                        "run {} then tripline init and tripline snapshot {}",
+                        "run {} then tripline init, and touch the rows (an UPDATE that changes nothing is logged too)",
                         spec.retype_column(column).trim_end(),
-                        source.name
                     ),
                 ));
             }

@@ -50,7 +50,7 @@ pub(super) async fn problems(
                 None => format!("the sequence {schema}.cdc_id_seq is missing"),
                 Some(_) => format!("the sequence {schema}.cdc_id_seq is not INCREMENT 1 CACHE 1 NO CYCLE"),
             },
-            fix: "run tripline init, then tripline snapshot".into(),
+            fix: format!("run tripline init; {MISSED}"),
         });
     }
     for row in &registered {
@@ -60,9 +60,13 @@ pub(super) async fn problems(
     Ok((problems, registered))
 }
 
+/// What capture may have missed is not in the log, and no command brings it there by itself.
+const MISSED: &str = "changes made meanwhile may not be in the log: compare the table with its targets, and touch rows \
+     that differ (an UPDATE that changes nothing is logged too)";
+
 /// Adds the problems of one table.
 fn table_problems(row: &Registered, source: Option<&Source>, problems: &mut Vec<Problem>) {
-    let again = format!("run tripline init, then tripline snapshot {}", row.name);
+    let again = format!("run tripline init; {MISSED}");
     let mut add = |id, what: String, fix: &str| {
         problems.push(Problem { id, table: Some(row.name.clone()), what, fix: fix.to_owned() });
     };

@@ -151,9 +151,11 @@ async fn daemon(config: Config, halves: Halves) -> Result<Outcome, Error> {
 const CAPPED: [(&str, LevelFilter); 2] =
     [("tokio_postgres", LevelFilter::INFO), ("clickhouse", LevelFilter::WARN)];
 
-/// Starts logging to stderr. `RUST_LOG` wins over the configured level, but never so far that row values are logged.
+/// Starts logging to stderr. What librdkafka warns of it deals with itself, and what it does not comes back as an error
+/// of ours. `RUST_LOG` wins over the configured level, but never so far that row values are logged.
 pub fn log(log: &Log) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&log.level));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("librdkafka=error,{}", log.level)));
     let filter = CAPPED.into_iter().fold(filter, |filter, (target, most)| {
         let directive = format!("{target}={most}").parse();
         directive.map_or(filter.clone(), |directive| filter.add_directive(directive))

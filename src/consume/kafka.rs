@@ -13,7 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{ConsumeError, Positions, Progress};
 use crate::config::{self, Config};
-use crate::publish::client_config;
+use crate::publish::{client_config, patiently};
 use crate::wire::{HEADERS, SCHEMA_HEADER, cuts_topic, schemas_topic};
 
 /// Longest wait for an answer of the cluster.
@@ -225,8 +225,8 @@ impl GroupOffsets {
         for (topic, partition) in &self.partitions {
             asked.add_partition(topic, *partition);
         }
-        let committed =
-            self.consumer.committed_offsets(asked, ASK).map_err(failed("reading the group's offsets"))?;
+        let committed = patiently(|| self.consumer.committed_offsets(asked.clone(), ASK))
+            .map_err(failed("reading the group's offsets"))?;
         let positions = committed.elements().into_iter().filter_map(|element| match element.offset() {
             Offset::Offset(next) => Some(((element.topic().to_owned(), element.partition()), next)),
             _ => None,
@@ -241,6 +241,7 @@ impl GroupOffsets {
             list.add_partition_offset(&step.topic, step.partition, Offset::Offset(step.next))
                 .map_err(failed("committing the group's offsets"))?;
         }
-        self.consumer.commit(&list, CommitMode::Sync).map_err(failed("committing the group's offsets"))
+        patiently(|| self.consumer.commit(&list, CommitMode::Sync))
+            .map_err(failed("committing the group's offsets"))
     }
 }

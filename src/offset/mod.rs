@@ -105,7 +105,7 @@ pub enum OffsetError {
     },
     /// A position behind the stored one was to be saved.
     #[error(
-        "offset file {}: {what} would go back from {stored} to {new}; only `tripline offset rewind` does that",
+        "offset file {}: {what} would go back from {stored} to {new}; two states of one pipeline met: look with `tripline offset show`, decide with `tripline offset recover` or `tripline offset reset`",
         path.display()
     )]
     Backward {

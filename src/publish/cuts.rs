@@ -8,7 +8,7 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::PublishError;
-use super::kafka::client_config;
+use super::kafka::{client_config, patiently};
 use super::topics::{ASK, failed};
 use crate::config::Config;
 use crate::wire::{Cut, cuts_topic};
@@ -93,7 +93,8 @@ impl Reader {
             .set("isolation.level", "read_committed")
             .create()
             .map_err(failed("creating the cuts reader"))?;
-        let (low, high) = consumer.fetch_watermarks(&topic, 0, ASK).map_err(|source| match source {
+        let asked = patiently(|| consumer.fetch_watermarks(&topic, 0, ASK));
+        let (low, high) = asked.map_err(|source| match source {
             KafkaError::MetadataFetch(
                 RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition,
             ) => PublishError::NoTopic { topic: topic.clone() },

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BlockingRetryable, ConstantBuilder};
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -29,6 +30,25 @@ pub(crate) fn client_config(kafka: &config::Kafka) -> ClientConfig {
         client.set(name, value);
     }
     client
+}
+
+/// Asks, and asks again for a few seconds while what was just created, or a broker that just started, finds its place.
+pub(crate) fn patiently<T>(ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let settling = |error: &KafkaError| {
+        matches!(
+            error.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::NotLeaderForPartition
+                    | RDKafkaErrorCode::LeaderNotAvailable
+                    | RDKafkaErrorCode::NotCoordinator
+                    | RDKafkaErrorCode::CoordinatorNotAvailable
+                    | RDKafkaErrorCode::CoordinatorLoadInProgress
+            )
+        )
+    };
+    ask.retry(ConstantBuilder::new().with_delay(Duration::from_millis(100)).with_max_times(100))
+        .when(settling)
+        .call()
 }
 
 /// Turns delivery reports into [`Acks`].

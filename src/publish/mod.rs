@@ -18,8 +18,8 @@ use crate::table::{Table, TableName};
 use crate::tail::{LogTable, Message, Window};
 use crate::wire::{Cut, Range, cuts_topic, data_topic, schemas_topic};
 
-pub(crate) use kafka::client_config;
 use kafka::{Producer, Record};
+pub(crate) use kafka::{client_config, patiently};
 
 pub use cuts::{Recorded, read_cuts, read_last_cut};
 pub use topics::{create_topics, delete_group, delete_topics, missing_topics};
