@@ -19,7 +19,7 @@ use crate::wire::{HEADERS, SCHEMA_HEADER, cuts_topic, schemas_topic};
 /// Longest wait for an answer of the cluster.
 const ASK: Duration = Duration::from_secs(20);
 /// Memory for messages that were fetched ahead, over all partitions.
-const AHEAD_KBYTES: usize = 6 * 1024;
+const AHEAD_KBYTES: usize = 16 * 1024;
 
 type Queue = StreamPartitionQueue<DefaultConsumerContext>;
 
@@ -59,10 +59,12 @@ fn consumer_config(kafka: &config::Kafka, group: &str) -> rdkafka::ClientConfig 
         ("enable.auto.offset.store", "false"),
         ("auto.offset.reset", "error"),
         ("isolation.level", "read_committed"),
-        ("fetch.wait.max.ms", "500"),
+        // A request that waits for one partition holds up the others: while a part is put together from all of them,
+        // that is the usual case.
+        ("fetch.wait.max.ms", "10"),
         ("fetch.queue.backoff.ms", "5"),
-        ("fetch.max.bytes", "2097152"),
-        ("max.partition.fetch.bytes", "262144"),
+        ("fetch.max.bytes", "4194304"),
+        ("max.partition.fetch.bytes", "1048576"),
     ] {
         if !kafka.options.contains_key(name) {
             client.set(name, value);
@@ -79,7 +81,7 @@ impl Reader {
         let probe: StreamConsumer = client.create().map_err(failed("creating the consumer"))?;
         let partitions = topics(&probe, config.topic_prefix())?;
         drop(probe);
-        let share = (AHEAD_KBYTES / partitions.len().max(1)).clamp(64, 1024);
+        let share = (AHEAD_KBYTES / partitions.len().max(1)).clamp(64, 3072);
         client.set("queued.max.messages.kbytes", share.to_string());
         let consumer: Arc<StreamConsumer> =
             Arc::new(client.create().map_err(failed("creating the consumer"))?);

@@ -9,6 +9,7 @@ mod kafka;
 mod topics;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use crate::config::{Config, Delivery};
@@ -136,10 +137,12 @@ pub struct Publisher {
     epoch: u64,
     tombstones: bool,
     identity: Identity,
-    /// With `exactly_once` two transactional producers in turn: the next transaction need not wait until the
-    /// coordinator has completed the last one.
-    producers: Vec<Producer>,
+    /// Two producers in turn: the messages of the next part are sent while the last one is being committed.
+    producers: Vec<Arc<Producer>>,
     turn: usize,
+    /// One token for every producer that has no part under way.
+    free: mpsc::Receiver<()>,
+    release: mpsc::Sender<()>,
     /// Topics by slot; the slot travels with each message to its delivery report.
     topics: Vec<String>,
     partitions: Vec<i32>,
@@ -156,12 +159,15 @@ impl Publisher {
     /// Opens the producers and fences every former publisher of this pipeline: from here on nothing that one of them
     /// still had in flight can be committed.
     pub fn open(config: &Config) -> Result<Self, PublishError> {
-        let producers = match config.kafka.delivery {
-            Delivery::ExactlyOnce => (0..2)
-                .map(|i| Producer::transactional(&config.kafka, &config.pipeline, i))
-                .collect::<Result<_, _>>()?,
-            Delivery::AtLeastOnce => vec![Producer::idempotent(&config.kafka, &config.pipeline)?],
+        let open = |i| match config.kafka.delivery {
+            Delivery::ExactlyOnce => Producer::transactional(&config.kafka, &config.pipeline, i),
+            Delivery::AtLeastOnce => Producer::idempotent(&config.kafka, &config.pipeline),
         };
+        let producers = vec![Arc::new(open(0)?), Arc::new(open(1)?)];
+        let (release, free) = mpsc::channel();
+        for _ in &producers {
+            release.send(()).ok();
+        }
         let prefix = config.topic_prefix();
         let mut publisher = Self {
             pipeline: config.pipeline.clone(),
@@ -171,6 +177,8 @@ impl Publisher {
             identity: Identity::default(),
             producers,
             turn: 0,
+            free,
+            release,
             topics: Vec::new(),
             partitions: Vec::new(),
             announced: BTreeMap::new(),
@@ -186,12 +194,14 @@ impl Publisher {
         self.identity = identity;
     }
 
-    /// Publishes one part and returns once the broker has confirmed all of it.
-    pub fn publish(&mut self, window: &Window) -> Result<Published, PublishError> {
+    /// Sends the messages of one part and waits until the broker has acknowledged them. They do not count before
+    /// [`Staged::finish`], which has to be called in the order of the parts.
+    ///
+    /// Waits while both producers have a part under way.
+    pub fn stage(&mut self, window: &Window) -> Result<Staged, PublishError> {
         self.announce(&window.tables)?;
         let slots = self.slots(&window.tables)?;
-        let turn = self.turn;
-        self.turn = (turn + 1) % self.producers.len();
+        let (turn, token) = self.next_producer();
         self.producers[turn].begin()?;
         let mut sent = 0;
         for message in &window.messages {
@@ -222,15 +232,23 @@ impl Publisher {
             })?;
         }
         self.producers[turn].confirm(sent, window.pass, CONFIRM)?;
-        let cut = self.cut(turn, window);
-        let cuts_offset = self.write_cut(turn, &cut, sent)?;
-        self.producers[turn].commit()?;
-        Ok(Published {
-            position: window.position.clone(),
-            cuts_offset,
+        Ok(Staged {
+            producer: Arc::clone(&self.producers[turn]),
+            token,
+            sent,
+            cut: self.cut(turn, window),
+            cuts: self.topics[CUTS].clone(),
             anchors: anchors(window),
-            rows: window.messages.len(),
         })
+    }
+
+    /// Waits for the producer whose turn it is.
+    fn next_producer(&mut self) -> (usize, Token) {
+        // The channel cannot close: this side keeps a sender.
+        self.free.recv().ok();
+        let turn = self.turn;
+        self.turn = (turn + 1) % self.producers.len();
+        (turn, Token(self.release.clone()))
     }
 
     /// Sends one change: a delete with its tombstone, a truncate to every partition. Returns the number of messages.
@@ -276,24 +294,6 @@ impl Publisher {
         }
     }
 
-    /// Writes the cut behind its messages; returns its Kafka offset.
-    fn write_cut(&self, turn: usize, cut: &Cut, sent: usize) -> Result<i64, PublishError> {
-        let value = serde_json::to_vec(cut).unwrap_or_default();
-        let producer = &self.producers[turn];
-        let record = Record {
-            topic: &self.topics[CUTS],
-            slot: CUTS,
-            partition: Some(0),
-            key: self.pipeline.as_bytes(),
-            value: Some(&value),
-            numbers: None,
-        };
-        producer.send(record).map_err(|error| error.into_publish(cut.pass))?;
-        producer.confirm(sent + 1, cut.pass, CONFIRM)?;
-        let cuts = producer.moved().into_iter().find(|moved| moved.slot == CUTS);
-        Ok(cuts.map_or(0, |moved| moved.next - 1))
-    }
-
     /// Puts the schema of every table that is new or has changed onto the schemas topic, before any row of it.
     fn announce(&mut self, tables: &[LogTable]) -> Result<(), PublishError> {
         let fresh: Vec<&Table> = tables
@@ -304,7 +304,9 @@ impl Publisher {
         if fresh.is_empty() {
             return Ok(());
         }
-        let producer = &self.producers[self.turn];
+        let fresh: Vec<Table> = fresh.into_iter().cloned().collect();
+        let (turn, _token) = self.next_producer();
+        let producer = &self.producers[turn];
         producer.begin()?;
         for table in &fresh {
             let name = &table.name;
@@ -324,9 +326,7 @@ impl Publisher {
         }
         producer.confirm(fresh.len(), 0, CONFIRM)?;
         producer.commit()?;
-        let fresh: Vec<_> = fresh.iter().map(|table| (table.name.clone(), table.version)).collect();
-        self.announced.extend(fresh);
-        self.turn = (self.turn + 1) % self.producers.len();
+        self.announced.extend(fresh.into_iter().map(|table| (table.name, table.version)));
         Ok(())
     }
 
@@ -342,6 +342,51 @@ impl Publisher {
         self.partitions.push(self.producers[0].partitions(&topic)?);
         self.topics.push(topic);
         Ok(self.topics.len() - 1)
+    }
+}
+
+/// A producer is busy while this lives.
+#[derive(Debug)]
+struct Token(mpsc::Sender<()>);
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.0.send(()).ok();
+    }
+}
+
+/// A part whose messages are acknowledged and do not count yet.
+#[derive(Debug)]
+pub struct Staged {
+    producer: Arc<Producer>,
+    token: Token,
+    sent: usize,
+    cut: Cut,
+    cuts: String,
+    anchors: Vec<Anchor>,
+}
+
+impl Staged {
+    /// Writes the cut behind the messages and commits: once this returns `Ok`, the part counts.
+    pub fn finish(self) -> Result<Published, PublishError> {
+        let Self { producer, token, sent, cut, cuts, anchors } = self;
+        let value = serde_json::to_vec(&cut).unwrap_or_default();
+        let record = Record {
+            topic: &cuts,
+            slot: CUTS,
+            partition: Some(0),
+            key: cut.pipeline.as_bytes(),
+            value: Some(&value),
+            numbers: None,
+        };
+        producer.send(record).map_err(|error| error.into_publish(cut.pass))?;
+        producer.confirm(sent + 1, cut.pass, CONFIRM)?;
+        let moved = producer.moved().into_iter().find(|moved| moved.slot == CUTS);
+        let cuts_offset = moved.map_or(0, |moved| moved.next - 1);
+        producer.commit()?;
+        drop(token);
+        let rows = usize::try_from(cut.rows).unwrap_or(usize::MAX);
+        Ok(Published { position: cut.position, cuts_offset, anchors, rows })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::offset::{self, FORMAT, OffsetDir, Stored};
 use crate::position::{Identity, Position};
-use crate::publish::{PublishError, Published, Publisher, Recorded, read_cuts, read_last_cut};
+use crate::publish::{PublishError, Published, Publisher, Recorded, Staged, read_cuts, read_last_cut};
 use crate::tail::{Tail, TailError, Window};
 
 /// Publishes until the stop.
@@ -47,11 +47,14 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
     let epoch = stored.epoch;
     let (steps, received) = mpsc::channel(1);
     let (confirmed, to_save) = mpsc::channel(16);
-    let publishing = tokio::task::spawn_blocking(move || publish(publisher, received, confirmed));
+    let (sent, to_commit) = mpsc::channel(1);
+    let sending = tokio::task::spawn_blocking(move || send(publisher, received, sent));
+    let committing = tokio::task::spawn_blocking(move || commit(to_commit, confirmed));
     let saving = tokio::task::spawn_blocking(move || save_all(&offsets, stored, to_save));
     let reading = AbortOnDropHandle::new(tokio::spawn(read(Arc::clone(&config), tail, steps, stop, ready)));
-    // The publisher's error comes first: when it goes, the tail only finds its channel closed.
-    let published = joined(publishing.await);
+    // The first error counts: when a stage goes, those before it only find their channel closed.
+    let committed = joined(committing.await);
+    let published = committed.and(joined(sending.await));
     let saved = joined(saving.await);
     let read = joined(reading.await);
     if let Err(PublishError::Fenced { pipeline }) = published {
@@ -161,20 +164,42 @@ async fn read(
     }
 }
 
-/// Publishes window by window. What is confirmed goes on to the file, in the same order.
-fn publish(
+/// What was sent, and what follows it in order.
+enum Sent {
+    /// A part that waits for its commit.
+    Part(Box<Staged>),
+    /// Nothing to commit.
+    Settled(Position),
+}
+
+/// Sends window by window.
+fn send(
     mut publisher: Publisher,
     mut steps: mpsc::Receiver<Step>,
-    confirmed: mpsc::Sender<Confirmed>,
+    sent: mpsc::Sender<Sent>,
 ) -> Result<(), PublishError> {
     while let Some(step) = steps.blocking_recv() {
         let step = match step {
-            Step::Window(window) => {
-                let published = publisher.publish(&window)?;
+            Step::Window(window) => Sent::Part(Box::new(publisher.stage(&window)?)),
+            Step::Settled(position) => Sent::Settled(position),
+        };
+        if sent.blocking_send(step).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Commits part by part, in order, while the next one is being sent. What is confirmed goes on to the file.
+fn commit(mut sent: mpsc::Receiver<Sent>, confirmed: mpsc::Sender<Confirmed>) -> Result<(), PublishError> {
+    while let Some(step) = sent.blocking_recv() {
+        let step = match step {
+            Sent::Part(staged) => {
+                let published = staged.finish()?;
                 tracing::debug!(pass = published.position.pass, rows = published.rows, "published");
                 Confirmed::Published(published)
             }
-            Step::Settled(position) => Confirmed::Settled(position),
+            Sent::Settled(position) => Confirmed::Settled(position),
         };
         if confirmed.blocking_send(step).is_err() {
             break;
