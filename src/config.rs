@@ -263,7 +263,7 @@ pub struct Mirror {
 
 impl Default for Mirror {
     fn default() -> Self {
-        Self { batch_rows: 100_000, batch_bytes: 8 << 20, batch_ms: 500 }
+        Self { batch_rows: 100_000, batch_bytes: 6 << 20, batch_ms: 500 }
     }
 }
 

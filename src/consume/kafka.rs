@@ -19,7 +19,7 @@ use crate::wire::{HEADERS, SCHEMA_HEADER, cuts_topic, schemas_topic};
 /// Longest wait for an answer of the cluster.
 const ASK: Duration = Duration::from_secs(20);
 /// Memory for messages that were fetched ahead, over all partitions.
-const AHEAD_KBYTES: usize = 16 * 1024;
+const AHEAD_KBYTES: usize = 8 * 1024;
 
 type Queue = StreamPartitionQueue<DefaultConsumerContext>;
 
@@ -81,7 +81,7 @@ impl Reader {
         let probe: StreamConsumer = client.create().map_err(failed("creating the consumer"))?;
         let partitions = topics(&probe, config.topic_prefix())?;
         drop(probe);
-        let share = (AHEAD_KBYTES / partitions.len().max(1)).clamp(64, 3072);
+        let share = (AHEAD_KBYTES / partitions.len().max(1)).clamp(64, 2048);
         client.set("queued.max.messages.kbytes", share.to_string());
         let consumer: Arc<StreamConsumer> =
             Arc::new(client.create().map_err(failed("creating the consumer"))?);
