@@ -12,7 +12,7 @@ import urllib.request
 
 import latency
 from pg import Connection, PgError, in_database
-from proc import Daemon, Failed, Servers, cpu, machine, peak_rss
+from proc import Daemon, Failed, Servers, cpu, machine, peak_rss, threads
 
 SCENARIOS = ["drain-kafka", "drain-postgres", "drain-clickhouse", "end-to-end", "latency", "ceilings"]
 DELIVERIES = ["exactly_once", "at_least_once"]
@@ -156,10 +156,14 @@ delivery = "{delivery}"
         servers = {part: total - servers[part] for part, total in self.servers.cpu().items()}
         busy = [b - a for a, b in zip(busy, machine())]
         rss = {part: peak_rss(daemon.pid) for part, daemon in daemons.items()}
+        if self.arguments.profile:
+            for part, daemon in daemons.items():
+                print(f"  {part} threads, CPU s: {parts(threads(daemon.pid), '{}')}")
         for daemon in daemons.values():
             daemon.stop()
         verify()
         per = 1e6 / changes
+        spent = sum(used.values()) + sum(servers.values())
         self.note(
             {
                 "name": name,
@@ -170,6 +174,7 @@ delivery = "{delivery}"
                 "rss_mib": {part: round(value, 1) for part, value in rss.items()},
                 "server_cpu_us_per_change": {part: round(value * per, 2) for part, value in servers.items()},
                 "machine_busy_percent": round(100 * busy[0] / max(busy[1], 0.01)),
+                "cpu_bound_per_second": round(changes * os.cpu_count() / max(spent, 0.01)),
             }
         )
 
@@ -245,7 +250,7 @@ delivery = "{delivery}"
             last = min(first + TRANSACTION_ROWS - 1, self.rows)
             session.query(
                 f"""insert into item select g, g % 9973, (array['new','paid','sent','done'])[1 + g % 4],
-                (g * 7919 % 10000000) / 100.0, now() - make_interval(secs => g % 86400), g % 3 = 0,
+                (g::bigint * 7919 % 10000000) / 100.0, now() - make_interval(secs => g % 86400), g % 3 = 0,
                 md5(g::text)::uuid, md5(g::text) || md5((g + 1)::text) || substr(md5((g + 2)::text), 1, 28)
                 from generate_series({first}, {last}) g"""
             )
@@ -451,6 +456,8 @@ def line(result):
         text += f"   peak MiB: {parts(result['rss_mib'], '{:.0f}')}"
     if "machine_busy_percent" in result:
         text += f"   machine {result['machine_busy_percent']} % busy"
+    if "cpu_bound_per_second" in result:
+        text += f", CPU would allow {result['cpu_bound_per_second']:,}/s"
     return text
 
 

@@ -27,6 +27,21 @@ def peak_rss(pid):
         return int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1]) / 1024
 
 
+def threads(pid):
+    """Returns the CPU seconds of a process's threads by name, the busiest first."""
+    used = {}
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/stat") as file:
+                head, tail = file.read().rsplit(")", 1)
+        except OSError:
+            continue
+        fields = tail.split()
+        name = f"{head.split('(', 1)[1]}/{task}"
+        used[name] = round((int(fields[11]) + int(fields[12])) * _TICK, 2)
+    return dict(sorted(used.items(), key=lambda item: -item[1]))
+
+
 def machine():
     """Returns (busy, all) CPU seconds of the machine since it started."""
     with open("/proc/stat") as file:
@@ -99,7 +114,7 @@ class Daemon:
         self.pid = self._process.pid
         self._perf = None
         if perf:
-            record = ["perf", "record", "-q", "-F", "499", "-g", "-o", perf, "-p", str(self.pid)]
+            record = ["perf", "record", "-q", "-F", "999", "-o", perf, "-p", str(self.pid)]
             self._perf = subprocess.Popen(record, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._reader = threading.Thread(target=self._read, args=(marker.encode(),), daemon=True)
         self._reader.start()
