@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -384,7 +385,7 @@ delivery = "{delivery}"
             for daemon in daemons.values():
                 daemon.stop()
             self.verify_postgres(source, destination, "tick", "id, account, status, note, at")
-            if achieved < 0.95 * rate:
+            if achieved < 0.95 * rate and not self.arguments.quick:
                 raise Failed(f"latency {delivery}: the writers reached {achieved:.0f} of {rate} transactions a second")
             self.note(
                 {
@@ -504,6 +505,8 @@ def main():
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f} before the run; {given.rows:,} rows; folder {bench.folder}")
     failed = None
+    # A run that is stopped cleans up as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         # Updates come after the inserts have reached every target.
         for name in SCENARIOS:
