@@ -42,6 +42,7 @@ async fn services_that_go_away_and_come_back_lose_nothing() {
     pipeline.set("source.url", &through(&pipeline.source.url(), &source));
     pipeline.set("destination.url", &through(&pipeline.destination.url(), &destination));
     pipeline.set("clickhouse.url", &through(&pipeline.mirror.url, &clickhouse));
+    pipeline.set("log.level", "info,tripline=debug,librdkafka=info");
     for recovers in ["starting again", "librdkafka", "the commit is not confirmed yet"] {
         pipeline.expect(recovers);
     }
