@@ -1,7 +1,7 @@
 //! The producer: librdkafka behind a handful of blocking calls.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{BlockingRetryable, ConstantBuilder};
 use rdkafka::ClientContext;
@@ -17,6 +17,8 @@ use crate::wire::{HEADERS, SCHEMA_HEADER};
 
 /// Longest wait for an answer to a question to the cluster.
 const ASK: Duration = Duration::from_secs(20);
+/// Longest wait until acknowledged messages are handed back.
+const HANDED_BACK: Duration = Duration::from_millis(20);
 /// Wait while the producer's queue is full.
 const QUEUE_FULL: Duration = Duration::from_millis(2);
 
@@ -221,6 +223,12 @@ impl Producer {
     pub(super) fn commit(&self) -> Result<(), PublishError> {
         if !self.transactional {
             return Ok(());
+        }
+        // The client flushes before it commits. Where the last acknowledged messages are still being handed back, that
+        // flush takes its full 100 ms; handing them back takes microseconds.
+        let soon = Instant::now() + HANDED_BACK;
+        while self.producer.in_flight_count() > 0 && Instant::now() < soon {
+            std::thread::sleep(Duration::from_micros(50));
         }
         loop {
             match self.producer.commit_transaction(ASK) {
