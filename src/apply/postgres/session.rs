@@ -47,10 +47,7 @@ pub(super) async fn open(url: &str, purpose: &str) -> Result<Client, TargetError
 /// Opens a session without a lock, and makes sure that the applier's own tables are there.
 pub(super) async fn open_installed(url: &str) -> Result<Client, TargetError> {
     let client = open(url, "init").await?;
-    let state = client.query_one(STATE, &[]).await.map_err(|error| setup("cannot look around", error))?;
-    if !state.get::<_, bool>(0) {
-        install(&client).await?;
-    }
+    install_if_missing(&client).await?;
     Ok(client)
 }
 
@@ -59,11 +56,17 @@ pub(super) async fn open_applier(url: &str, pipeline: &str) -> Result<Session, T
     let client = open(url, "apply").await?;
     replica_role(&client).await?;
     wait_for_lock(&client, pipeline).await?;
+    let may_stage = install_if_missing(&client).await?;
+    Ok(Session { client, may_stage, busy: false, next_stage: 0 })
+}
+
+/// Makes sure that the applier's own tables are there; returns whether the role may create stage tables.
+async fn install_if_missing(client: &Client) -> Result<bool, TargetError> {
     let state = client.query_one(STATE, &[]).await.map_err(|error| setup("cannot look around", error))?;
     if !state.get::<_, bool>(0) {
-        install(&client).await?;
+        install(client).await?;
     }
-    Ok(Session { client, may_stage: state.get(1), busy: false, next_stage: 0 })
+    Ok(state.get(1))
 }
 
 /// Keeps the destination's triggers and foreign keys quiet, where the role may.
