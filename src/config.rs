@@ -205,10 +205,13 @@ pub struct Destination {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Apply {
-    /// Most changes in one transaction at the destination (a part of a pass is never split).
+    /// Most changes in one batch: passes that fit are committed together, larger ones in several batches of one
+    /// transaction (a part of a pass is never split).
     pub batch_rows: usize,
-    /// Most bytes of messages in one transaction.
+    /// Most bytes of messages in one batch.
     pub batch_bytes: usize,
+    /// Most changes of one pass in one transaction at the destination; 0 never splits a pass.
+    pub max_cut_rows: u64,
     /// Longest wait for more changes before a batch is applied; 0 applies what is there at once.
     pub batch_ms: u64,
     /// Create missing schemas, tables and enum types at the destination.
@@ -217,7 +220,7 @@ pub struct Apply {
 
 impl Default for Apply {
     fn default() -> Self {
-        Self { batch_rows: 20_000, batch_bytes: 4 << 20, batch_ms: 0, create_tables: true }
+        Self { batch_rows: 20_000, batch_bytes: 4 << 20, max_cut_rows: 0, batch_ms: 0, create_tables: true }
     }
 }
 

@@ -2,6 +2,8 @@
 -- A batch is as large as it is: time-outs of the role must not make it impossible for ever.
 set session statement_timeout = 0;
 set session lock_timeout = 0;
+-- The transaction of a large pass stays open until the rest of it has come.
+set session idle_in_transaction_session_timeout = 0;
 -- Values go back as they came.
 set session xmloption = content;
 -- A row that a policy hides must be an error, not a delete that finds nothing.

@@ -11,6 +11,14 @@ pub(super) const BEGIN: &str = "begin isolation level read committed";
 pub(super) const DEFER: &str = "set constraints all deferred";
 /// What a failed attempt goes back to.
 pub(super) const SAVEPOINT: &str = "savepoint tripline";
+/// Opens a further batch of the same transaction.
+pub(super) const NEXT: &str = "savepoint tripline_batch";
+/// Undoes a further batch.
+pub(super) const UNDO: &str = "rollback to savepoint tripline_batch";
+/// Closes a batch without a commit.
+pub(super) const KEEP: &str = "release savepoint tripline";
+/// Closes a further batch without a commit.
+pub(super) const KEEP_NEXT: &str = "release savepoint tripline_batch";
 /// Undoes a failed attempt.
 pub(super) const BACK: &str = "rollback to savepoint tripline";
 /// Brings the errors of deferred constraints before the commit, where going back is still possible.
@@ -71,6 +79,8 @@ pub(super) struct StageTexts {
     pub(super) copy: String,
     /// Applies it.
     pub(super) apply: String,
+    /// Empties it before the commit does.
+    pub(super) empty: String,
 }
 
 /// Prepares the stage of a table's upserts; `name` is the stage's. Its columns have the destination's types with
@@ -82,6 +92,7 @@ pub(super) fn upsert_stage(shape: &Shape, texts: &Texts, name: &str) -> StageTex
         create: create_stage(name, shape.columns.iter().map(|slot| &slot.name).zip(&shape.types)),
         copy: format!("copy pg_temp.{} ({columns}) from stdin", quote_ident(name)),
         apply: format!("{insert}select {columns} from pg_temp.{}{on_conflict}", quote_ident(name)),
+        empty: format!("truncate pg_temp.{}", quote_ident(name)),
     }
 }
 
@@ -95,6 +106,7 @@ pub(super) fn delete_stage(shape: &Shape, texts: &Texts, name: &str) -> StageTex
         create: create_stage(name, names().zip(&shape.key_types)),
         copy: format!("copy pg_temp.{stage} ({}) from stdin", idents(names())),
         apply: format!("delete from {} using pg_temp.{stage} s where {}", shape.target, equal.join(" and ")),
+        empty: format!("truncate pg_temp.{stage}"),
     }
 }
 

@@ -63,10 +63,30 @@ struct Target {
 struct Applied {
     /// Last pass of which something is applied; absent before the first.
     pass: Option<u64>,
-    /// True when that pass is applied to its end: the target shows a state that the source had.
-    complete: bool,
+    /// When the source showed that pass, RFC 3339 in UTC.
+    pass_taken_at: Option<String>,
+    /// `consistent`: the target shows a state that the source had. `catching up`: a pass is applied in part.
+    state: State,
     rows_behind: u64,
     seconds_behind: f64,
+}
+
+/// What a target shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+enum State {
+    #[serde(rename = "consistent")]
+    Consistent,
+    #[serde(rename = "catching up")]
+    CatchingUp,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Consistent => "consistent",
+            Self::CatchingUp => "catching up",
+        }
+    }
 }
 
 /// Shows the status; a stage that does not answer is part of it and makes the exit status 2.
@@ -176,10 +196,19 @@ fn behind(config: &Config, next: Option<i64>, clock_micros: i64) -> Result<Appli
     let oldest = waiting.first().map(|recorded| recorded.cut.source_micros);
     Ok(Applied {
         pass: applied.map(|recorded| recorded.cut.pass),
-        complete: applied.is_none_or(|recorded| recorded.cut.done),
+        pass_taken_at: applied.and_then(|recorded| utc(recorded.cut.source_micros)),
+        state: match applied.is_none_or(|recorded| recorded.cut.done) {
+            true => State::Consistent,
+            false => State::CatchingUp,
+        },
         rows_behind: waiting.iter().map(|recorded| recorded.cut.rows).sum(),
         seconds_behind: oldest.map_or(0.0, |oldest| (clock_micros - oldest).max(0) as f64 / 1e6),
     })
+}
+
+fn utc(micros: i64) -> Option<String> {
+    let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).ok()?;
+    at.format(&time::format_description::well_known::Rfc3339).ok()
 }
 
 fn outcome(status: &Status) -> Outcome {
@@ -216,8 +245,10 @@ fn print(status: &Status) {
             Stage::Error(error) => println!("{:<12} {error}", target.name),
             Stage::Ok(applied) => {
                 let pass = applied.pass.map_or("-".to_owned(), |pass| pass.to_string());
-                let inside = if applied.complete { "" } else { "+" };
-                row(target.name, &format!("{pass}{inside}"), applied.rows_behind, applied.seconds_behind);
+                row(target.name, &pass, applied.rows_behind, applied.seconds_behind);
+                let taken =
+                    applied.pass_taken_at.as_ref().map_or(String::new(), |at| format!(", pass taken {at}"));
+                println!("{:<12} {}{taken}", "", applied.state.word());
             }
         }
     }

@@ -111,6 +111,8 @@ pub struct Limits {
     pub bytes: usize,
     /// Longest wait for more.
     pub wait: Duration,
+    /// Most changes of an unfinished pass that stay uncommitted: 0 commits every batch, [`u64::MAX`] whole passes only.
+    pub uncommitted: u64,
 }
 
 /// A batch and the table shapes that first appear in it.
@@ -143,6 +145,8 @@ pub async fn run<T: Target>(
         limits,
         seen: BTreeMap::new(),
         pending: None,
+        parked: None,
+        uncommitted: 0,
         since: Instant::now(),
     };
     let reading = AbortOnDropHandle::new(tokio::spawn(gatherer.run(sender, stop.clone())));
@@ -172,6 +176,10 @@ struct Gatherer {
     limits: Limits,
     seen: BTreeMap<TableName, u32>,
     pending: Option<Gathered>,
+    /// The first part of a pass that gets a batch of its own, so that the passes before it can be committed.
+    parked: Option<Part>,
+    /// Changes that were handed over since the last batch that commits.
+    uncommitted: u64,
     since: Instant,
 }
 
@@ -182,29 +190,48 @@ impl Gatherer {
         stop: CancellationToken,
     ) -> Result<(), ConsumeError> {
         loop {
-            let full = self.pending.as_ref().is_some_and(|(batch, _)| {
-                batch.changes.len() >= self.limits.rows || batch.bytes >= self.limits.bytes
-            });
+            let full = self.parked.is_some()
+                || self.pending.as_ref().is_some_and(|(batch, _)| {
+                    batch.changes.len() >= self.limits.rows || batch.bytes >= self.limits.bytes
+                });
             let due = tokio::time::Instant::from_std(self.since + self.limits.wait);
             tokio::select! {
                 biased;
                 // First of all: a stop drops the part that is half read; it is read again at the next start.
                 () = stop.cancelled() => return Ok(()),
                 // Then hand over what is at hand, when it is full, or when it ends a pass, has waited long enough and the
-                // target is free: half a pass is shown only where a whole one does not fit.
+                // target is free.
                 permit = ready(&sender, due, full), if full || self.ends_pass() => {
                     let Some(permit) = permit else { return Ok(()) };
-                    if let Some(gathered) = self.pending.take() {
+                    if let Some(gathered) = self.take() {
                         permit.send(gathered);
                     }
                 }
                 // Else read on; cancel-safe, so a hand-over may interrupt it.
                 part = self.parts.next(), if !full => {
                     let part = part?;
-                    self.add(part);
+                    if self.limits.uncommitted > 0 && self.ends_pass() && !part.cut.done {
+                        self.parked = Some(part);
+                    } else {
+                        self.add(part);
+                    }
                 }
             }
         }
+    }
+
+    /// Takes the batch at hand, and says whether it is committed.
+    fn take(&mut self) -> Option<Gathered> {
+        let (mut batch, tables) = self.pending.take()?;
+        self.uncommitted += batch.changes.len() as u64;
+        batch.commit = batch.cut.done || self.uncommitted >= self.limits.uncommitted;
+        if batch.commit {
+            self.uncommitted = 0;
+        }
+        if let Some(part) = self.parked.take() {
+            self.add(part);
+        }
+        Some((batch, tables))
     }
 
     fn ends_pass(&self) -> bool {
@@ -218,7 +245,8 @@ impl Gatherer {
         steps.push(((self.cuts.clone(), 0), part.offset + 1));
         let (batch, tables) = self.pending.get_or_insert_with(|| {
             self.since = Instant::now();
-            let batch = Batch { changes: Vec::new(), cut: part.cut.clone(), progress: Vec::new(), bytes: 0 };
+            let cut = part.cut.clone();
+            let batch = Batch { changes: Vec::new(), cut, progress: Vec::new(), bytes: 0, commit: true };
             (batch, Vec::new())
         });
         for ((topic, partition), next) in steps {

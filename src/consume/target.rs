@@ -36,6 +36,9 @@ pub struct Batch {
     pub progress: Vec<Progress>,
     /// Bytes of the messages.
     pub bytes: usize,
+    /// False inside a pass that is larger than a batch: a target with transactions keeps its own open until a batch
+    /// that says true, so that nobody sees half a pass.
+    pub commit: bool,
 }
 
 /// Where changes are applied. One caller, one call at a time.
@@ -52,7 +55,8 @@ pub trait Target: Send {
     /// Makes the target ready for changes of a table at this schema version: called before the first batch with it.
     fn prepare(&mut self, table: &Arc<Table>) -> impl Future<Output = Result<(), TargetError>> + Send;
 
-    /// Applies a batch. `Ok(())` promises that rows and positions are durable, both or neither.
+    /// Applies a batch. `Ok(())` promises that rows and positions are durable, both or neither; with
+    /// [`Batch::commit`] false a target may keep that promise at the next batch that says true.
     fn apply(&mut self, batch: &Batch) -> impl Future<Output = Result<(), TargetError>> + Send;
 }
 

@@ -24,6 +24,10 @@ pub(super) async fn postgres(
         rows: config.apply.batch_rows,
         bytes: config.apply.batch_bytes,
         wait: Duration::from_millis(config.apply.batch_ms),
+        uncommitted: match config.apply.max_cut_rows {
+            0 => u64::MAX,
+            rows => rows,
+        },
     };
     consume::run(&config, &mut target, limits, &stop, observer("postgres", ready)).await?;
     Ok(())
@@ -41,6 +45,7 @@ pub(super) async fn clickhouse(
         rows: config.mirror.batch_rows,
         bytes: config.mirror.batch_bytes,
         wait: Duration::from_millis(config.mirror.batch_ms),
+        uncommitted: 0,
     };
     consume::run(&config, &mut target, limits, &stop, observer("clickhouse", ready)).await?;
     Ok(())

@@ -5,6 +5,7 @@
 
 mod basics;
 mod conflicts;
+mod passes;
 mod positions;
 mod tables;
 mod values;
@@ -211,7 +212,7 @@ fn batch_at(changes: Vec<Change>, expected: Option<i64>, next: i64) -> Batch {
         ranges: Vec::new(),
     };
     let progress = vec![Progress { topic: "t".into(), partition: 0, expected, next }];
-    Batch { changes, cut, progress, bytes: 0 }
+    Batch { changes, cut, progress, bytes: 0, commit: true }
 }
 
 /// Applies changes behind whatever was applied before.

@@ -11,6 +11,7 @@ mod load;
 mod proxy;
 
 mod everyday;
+mod cuts;
 mod crashes;
 mod stopping;
 mod offsets;

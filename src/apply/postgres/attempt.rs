@@ -8,7 +8,7 @@ use super::super::order::{Emptying, truncatable};
 use super::super::script::Label;
 use super::super::sql;
 use super::error::Failure;
-use super::prepared::{Prepared, Tables};
+use super::prepared::{Prepared, Stage, Tables};
 use super::run::{Buffers, copy, run};
 use crate::consume::Batch;
 use crate::event::{Change, Op};
@@ -36,6 +36,12 @@ pub(super) struct Work<'a> {
     pub(super) tables: &'a Tables,
     /// Of the truncated tables, in the plan's order.
     pub(super) emptying: &'a [Emptying],
+    /// The transaction is open, with other batches of the same pass.
+    pub(super) continues: bool,
+    /// Commit at the end of the batch, or keep the transaction open.
+    pub(super) commit: bool,
+    /// The destination's foreign keys and ordinary triggers are quiet.
+    pub(super) replica: bool,
 }
 
 /// Tells whether a group goes through stages.
@@ -49,7 +55,7 @@ impl<'a> Work<'a> {
         self.tables.get(table).expect("apply() prepares every table of the batch first")
     }
 
-    /// Applies the folded batch and commits. Small batches are one round trip.
+    /// Applies the folded batch. Small batches are one round trip.
     pub(super) async fn folded(&self, buffers: &mut Buffers) -> Result<(), Failure> {
         buffers.script.clear();
         self.open(buffers);
@@ -76,7 +82,7 @@ impl<'a> Work<'a> {
         for (label, group) in self.groups().rev() {
             match &self.prepared(&group.table).deletes {
                 Some(stage) if self.is_staged(group, &group.deletes) => {
-                    buffers.script.push(label, &stage.apply);
+                    self.apply_stage(label, stage, buffers)
                 }
                 _ => {
                     for rows in group.deletes.chunks(BULK_ROWS) {
@@ -89,7 +95,7 @@ impl<'a> Work<'a> {
         for (label, group) in self.groups() {
             match &self.prepared(&group.table).upserts {
                 Some(stage) if self.is_staged(group, &group.upserts) => {
-                    buffers.script.push(label, &stage.apply);
+                    self.apply_stage(label, stage, buffers)
                 }
                 _ => {
                     for rows in group.upserts.chunks(BULK_ROWS) {
@@ -103,7 +109,7 @@ impl<'a> Work<'a> {
         run(self.client, &buffers.script).await
     }
 
-    /// Applies change by change in the order of the batch and commits, after a folded attempt that failed.
+    /// Applies change by change in the order of the batch, after a folded attempt that failed.
     pub(super) async fn exact(&self, buffers: &mut Buffers) -> Result<(), Failure> {
         buffers.script.clear();
         buffers.script.push(Label::Open, sql::BACK);
@@ -151,29 +157,49 @@ impl<'a> Work<'a> {
 
     fn open(&self, buffers: &mut Buffers) {
         let script = &mut buffers.script;
-        script.push(Label::Open, sql::BEGIN);
+        script.push(Label::Open, if self.continues { sql::NEXT } else { sql::BEGIN });
         if !self.batch.progress.is_empty() {
             script.push(Label::Positions, &sql::move_positions(self.pipeline, &self.batch.progress));
         }
-        script.push(Label::Open, sql::DEFER);
+        if !self.continues {
+            script.push(Label::Open, sql::DEFER);
+        }
         script.push(Label::Open, sql::SAVEPOINT);
     }
 
     fn close(&self, buffers: &mut Buffers) {
         let script = &mut buffers.script;
+        if !self.commit {
+            script.push(Label::Close, if self.continues { sql::KEEP_NEXT } else { sql::KEEP });
+            return;
+        }
         script.push(Label::Close, sql::CHECK);
         script.push(Label::Close, &sql::note_cut(self.pipeline, &self.batch.cut));
         script.push(Label::Commit, "commit");
     }
 
+    /// Applies what a stage holds. The commit empties it; before that, the next batch needs it empty.
+    fn apply_stage(&self, label: Label, stage: &Stage, buffers: &mut Buffers) {
+        buffers.script.push(label, &stage.apply);
+        if !self.commit {
+            buffers.script.push(label, &stage.empty);
+        }
+    }
+
     /// Empties tables: one TRUNCATE for all that can be, DELETE for those that others reference.
+    ///
+    /// TRUNCATE refuses a table whose foreign keys are yet to be checked: where they are active it can only come first.
     fn empty(&self, tables: &[&Table], label: Label, buffers: &mut Buffers) {
+        let first = !self.continues && label == Label::Truncates;
         let known = |table: &&Table| {
             let oid = self.prepared(table).shape.oid;
             self.emptying.iter().find(|known| known.oid == oid).cloned().unwrap_or_default()
         };
         let emptying: Vec<Emptying> = tables.iter().map(known).collect();
-        let take = truncatable(&emptying);
+        let mut take = truncatable(&emptying);
+        if !first && !self.replica {
+            take.fill(false);
+        }
         let names = |wanted: bool| {
             let chosen = tables.iter().zip(&take).filter(move |(_, take)| **take == wanted);
             chosen.map(|(table, _)| table.name.quoted())

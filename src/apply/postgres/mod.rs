@@ -20,7 +20,7 @@ use self::attempt::{Work, is_bulk};
 use self::error::{Failure, NAME, refused, setup, unavailable, unwritable};
 use self::prepared::{Prepared, Tables, stage};
 use self::run::Buffers;
-use self::session::Session;
+use self::session::{Session, State};
 use super::fold::{Plan, fold};
 use super::order::{Emptying, parents_first};
 use super::script::Label;
@@ -70,7 +70,8 @@ impl PostgresTarget {
     }
 
     fn session(&mut self) -> Result<&mut Session, TargetError> {
-        if self.session.as_ref().is_some_and(|session| session.busy || session.client.is_closed()) {
+        let lost = |session: &Session| session.state == State::Busy || session.client.is_closed();
+        if self.session.as_ref().is_some_and(lost) {
             self.session = None;
         }
         self.session.as_mut().ok_or_else(|| TargetError::Unavailable {
@@ -131,8 +132,14 @@ impl PostgresTarget {
         Ok(rows.iter().map(emptying).collect())
     }
 
-    /// Applies the batch folded, and where constraints forbid that, change by change.
-    async fn attempt(&mut self, batch: &Batch, plan: &Plan) -> Result<Result<(), Failure>, TargetError> {
+    /// Applies the batch folded, and where constraints forbid that, change by change. After a failure the session is
+    /// where it was before.
+    async fn attempt(
+        &mut self,
+        batch: &Batch,
+        plan: &Plan,
+        commit: bool,
+    ) -> Result<Result<(), Failure>, TargetError> {
         self.make_ready(plan).await?;
         let emptying = self.look_at_emptying(plan).await?;
         let shapes = plan.groups.iter().filter_map(|group| self.tables.get(&group.table));
@@ -140,7 +147,8 @@ impl PostgresTarget {
             shapes.map(|prepared| (prepared.shape.oid, prepared.shape.parents.as_slice())).collect();
         let order = parents_first(&tables);
         let Some(session) = self.session.as_mut() else { return self.session().map(|_| Ok(())) };
-        session.busy = true;
+        let continues = session.state == State::Open;
+        session.state = State::Busy;
         let work = Work {
             client: &session.client,
             pipeline: &self.pipeline,
@@ -149,6 +157,9 @@ impl PostgresTarget {
             order: &order,
             tables: &self.tables,
             emptying: &emptying,
+            continues,
+            commit,
+            replica: session.replica,
         };
         let mut result = work.folded(&mut self.buffers).await;
         if let Err(failure) = &result
@@ -164,13 +175,15 @@ impl PostgresTarget {
             );
             result = work.exact(&mut self.buffers).await;
         }
+        let stays_open = if result.is_ok() { !commit } else { continues };
         if result.is_err() {
+            let undo = if continues { sql::UNDO } else { "rollback" };
             // Fails when the connection is gone, which the result says already.
-            if session.client.batch_execute("rollback").await.is_err() {
+            if session.client.batch_execute(undo).await.is_err() {
                 return Ok(result);
             }
         }
-        session.busy = false;
+        session.state = if stays_open { State::Open } else { State::Idle };
         Ok(result)
     }
 
@@ -240,11 +253,22 @@ impl Target for PostgresTarget {
 
     async fn apply(&mut self, batch: &Batch) -> Result<(), TargetError> {
         let plan = fold(&batch.changes);
-        let mut result = self.attempt(batch, &plan).await?;
+        let mut result = self.attempt(batch, &plan, batch.commit).await?;
         if result.as_ref().is_err_and(Failure::is_stale) {
             // Somebody altered the destination: look again, which works or says what is wrong.
             self.tables.clear();
-            result = self.attempt(batch, &plan).await?;
+            result = self.attempt(batch, &plan, batch.commit).await?;
+        }
+        let split = batch.commit && !batch.cut.done;
+        if split && result.as_ref().is_err_and(Failure::is_unfinished) {
+            // Deferred constraints hold at the end of a pass: this is no place to commit.
+            result = self.attempt(batch, &plan, false).await?;
+        } else if split && result.is_ok() {
+            info!(
+                pass = batch.cut.pass,
+                part = batch.cut.part,
+                "committed a part of a pass (apply.max_cut_rows): the destination is catching up"
+            );
         }
         let Err(failure) = result else { return Ok(()) };
         if failure.is_overtaken() {

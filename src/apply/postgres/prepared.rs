@@ -31,6 +31,8 @@ pub(super) struct Stage {
     pub(super) copy: Statement,
     /// The statement that applies it.
     pub(super) apply: String,
+    /// The statement that empties it before the commit does.
+    pub(super) empty: String,
 }
 
 impl Prepared {
@@ -41,7 +43,7 @@ impl Prepared {
     }
 }
 
-/// Makes a stage. Outside of a transaction: a temporary table lives as long as the session.
+/// Makes a stage. It lives as long as the session, or goes with the transaction in which it was made.
 pub(super) async fn stage(
     session: &mut Session,
     shape: &Shape,
@@ -54,7 +56,7 @@ pub(super) async fn stage(
     let client: &Client = &session.client;
     client.batch_execute(&stage.create).await.map_err(failed)?;
     let copy = client.prepare(&stage.copy).await.map_err(failed)?;
-    Ok(Stage { copy, apply: stage.apply })
+    Ok(Stage { copy, apply: stage.apply, empty: stage.empty })
 }
 
 /// Prepared tables.

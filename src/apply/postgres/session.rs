@@ -28,10 +28,23 @@ pub(super) struct Session {
     pub(super) client: Client,
     /// The role may create temporary tables.
     pub(super) may_stage: bool,
-    /// Set while a batch is under way: left behind, the session is in an unknown state.
-    pub(super) busy: bool,
+    /// The destination's foreign keys and ordinary triggers are quiet.
+    pub(super) replica: bool,
+    /// What the session is in.
+    pub(super) state: State,
     /// Number of the next stage table.
     pub(super) next_stage: u32,
+}
+
+/// What a session is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// No transaction.
+    Idle,
+    /// A transaction with one or more whole batches, which waits for the end of its pass.
+    Open,
+    /// A batch is under way: left behind, nobody knows.
+    Busy,
 }
 
 /// Opens a session with exact text, without a lock.
@@ -54,10 +67,10 @@ pub(super) async fn open_installed(url: &str) -> Result<Client, TargetError> {
 /// Opens the applier's session: waits for its lock, and makes sure that its tables are there.
 pub(super) async fn open_applier(url: &str, pipeline: &str) -> Result<Session, TargetError> {
     let client = open(url, "apply").await?;
-    replica_role(&client).await?;
+    let replica = replica_role(&client).await?;
     wait_for_lock(&client, pipeline).await?;
     let may_stage = install_if_missing(&client).await?;
-    Ok(Session { client, may_stage, busy: false, next_stage: 0 })
+    Ok(Session { client, may_stage, replica, state: State::Idle, next_stage: 0 })
 }
 
 /// Makes sure that the applier's own tables are there; returns whether the role may create stage tables.
@@ -69,13 +82,13 @@ async fn install_if_missing(client: &Client) -> Result<bool, TargetError> {
     Ok(state.get(1))
 }
 
-/// Keeps the destination's triggers and foreign keys quiet, where the role may.
-async fn replica_role(client: &Client) -> Result<(), TargetError> {
+/// Keeps the destination's triggers and foreign keys quiet, and returns whether the role may.
+async fn replica_role(client: &Client) -> Result<bool, TargetError> {
     match client.batch_execute("set session session_replication_role = replica").await {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
         Err(error) if error.code().is_some_and(|code| code.code() == "42501") => {
             debug!("the role may not set session_replication_role: triggers and foreign keys stay active");
-            Ok(())
+            Ok(false)
         }
         Err(error) => Err(setup("cannot set session_replication_role", error)),
     }

@@ -132,7 +132,8 @@ impl Fixture {
             ranges: Vec::new(),
         };
         let progress = vec![Progress { topic: CUTS.into(), partition: 0, expected, next: self.next }];
-        Batch { bytes: changes.iter().map(|change| change.value.len()).sum(), changes, cut, progress }
+        let bytes = changes.iter().map(|change| change.value.len()).sum();
+        Batch { bytes, changes, cut, progress, commit: true }
     }
 
     /// Returns what the store holds.

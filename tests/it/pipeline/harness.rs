@@ -186,6 +186,13 @@ impl Pipeline {
         }
     }
 
+    /// Tells whether `status` says that everything committed is published.
+    pub(crate) async fn source_is_drained(&self) -> bool {
+        let status: serde_json::Value =
+            serde_json::from_str(self.command("status --json").await.text.lines().next().unwrap()).unwrap();
+        status["source"]["ok"]["rows_behind"] == 0
+    }
+
     /// Waits until everything is applied, then compares all captured tables. Returns the rows of the source.
     pub(crate) async fn compare(&self) -> usize {
         self.caught_up().await;
