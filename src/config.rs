@@ -201,10 +201,22 @@ pub struct Destination {
     pub url_file: Option<PathBuf>,
 }
 
+/// What readers of the destination can rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consistency {
+    /// Every commit is a state that the source showed. One applier, the others wait as standbys.
+    Cut,
+    /// Changes of one key stay in order, no more. Several appliers share the partitions.
+    Key,
+}
+
 /// `[apply]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Apply {
+    /// `cut` or `key`.
+    pub consistency: Consistency,
     /// Most changes in one batch: passes that fit are committed together, larger ones in several batches of one
     /// transaction (a part of a pass is never split).
     pub batch_rows: usize,
@@ -220,7 +232,14 @@ pub struct Apply {
 
 impl Default for Apply {
     fn default() -> Self {
-        Self { batch_rows: 20_000, batch_bytes: 4 << 20, max_cut_rows: 0, batch_ms: 0, create_tables: true }
+        Self {
+            consistency: Consistency::Cut,
+            batch_rows: 20_000,
+            batch_bytes: 4 << 20,
+            max_cut_rows: 0,
+            batch_ms: 0,
+            create_tables: true,
+        }
     }
 }
 

@@ -173,6 +173,9 @@ fn consume(error: &ConsumeError) -> Disposition {
         ConsumeError::Target(error) => target(error),
         ConsumeError::NoTopic { .. }
         | ConsumeError::Gone { .. }
+        | ConsumeError::Recreated { .. }
+        | ConsumeError::Incomplete { .. }
+        | ConsumeError::Thread { .. }
         | ConsumeError::Foreign { .. }
         | ConsumeError::Unreadable { .. }
         | ConsumeError::Format { .. }

@@ -118,7 +118,7 @@ fn create_stage<'a>(name: &str, columns: impl Iterator<Item = (&'a String, &'a S
 
 /// Moves all positions of a batch, or fails with `division_by_zero` (22012) when one of them is not where the batch
 /// expects it: the transaction then cannot commit, whoever reads the answer.
-pub(super) fn move_positions(pipeline: &str, progress: &[Progress]) -> String {
+pub(super) fn move_positions(pipeline: &str, progress: &[Progress], covered: i64) -> String {
     let rows: Vec<String> = progress
         .iter()
         .map(|step| {
@@ -135,6 +135,7 @@ pub(super) fn move_positions(pipeline: &str, progress: &[Progress]) -> String {
         include_str!("../../sql/apply/move_positions.sql"),
         pipeline = quote_literal(pipeline),
         rows = rows.join(", "),
+        covered = covered,
         count = progress.len()
     )
 }
@@ -222,7 +223,7 @@ mod tests {
     #[test]
     fn positions_move_all_or_none() {
         let step = |expected| Progress { topic: "a'b".into(), partition: 3, expected, next: 9 };
-        let sql = move_positions("p", &[step(None), step(Some(4))]);
+        let sql = move_positions("p", &[step(None), step(Some(4))], 7);
         assert!(sql.contains(
             "('a''b'::text, 3::int4, null::int8, 9::int8), ('a''b'::text, 3::int4, 4::int8, 9::int8)"
         ));

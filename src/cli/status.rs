@@ -5,15 +5,15 @@ use serde::Serialize;
 use super::Outcome;
 use crate::apply;
 use crate::capture;
-use crate::config::Config;
-use crate::consume::{self, GroupOffsets};
+use crate::config::{Config, Consistency};
+use crate::consume::{self, GroupOffsets, Positions};
 use crate::error::{Error, chain};
 use crate::offset::{self, Stored};
 use crate::position::Position;
 use crate::publish::{Recorded, read_cuts};
 use crate::session;
 use crate::table::{TableName, quote_literal};
-use crate::wire::cuts_topic;
+use crate::wire::{Range, cuts_topic};
 
 /// What `status --json` prints.
 #[derive(Debug, Serialize)]
@@ -65,7 +65,8 @@ struct Applied {
     pass: Option<u64>,
     /// When the source showed that pass, RFC 3339 in UTC.
     pass_taken_at: Option<String>,
-    /// `consistent`: the target shows a state that the source had. `catching up`: a pass is applied in part.
+    /// `consistent`: the target shows a state that the source had. `catching up`: a pass is applied in part. `per key`: only
+    /// changes of one key are in order (`apply.consistency = "key"`).
     state: State,
     rows_behind: u64,
     seconds_behind: f64,
@@ -78,6 +79,8 @@ enum State {
     Consistent,
     #[serde(rename = "catching up")]
     CatchingUp,
+    #[serde(rename = "per key")]
+    PerKey,
 }
 
 impl State {
@@ -85,6 +88,7 @@ impl State {
         match self {
             Self::Consistent => "consistent",
             Self::CatchingUp => "catching up",
+            Self::PerKey => "per key",
         }
     }
 }
@@ -177,27 +181,52 @@ fn behind_sql(logs: &[TableName], position: &Position) -> String {
 
 async fn postgres(config: &Config, url: &str, clock_micros: i64) -> Result<Applied, Error> {
     let applied = apply::progress(url, &config.pipeline).await?;
-    let next = applied.positions.get(&(cuts_topic(config.topic_prefix()), 0)).copied();
-    tokio::task::block_in_place(|| behind(config, next, clock_micros))
+    tokio::task::block_in_place(|| {
+        let offsets = GroupOffsets::open(config, &consume::group(config, "postgres"))?;
+        let shared = config.apply.consistency == Consistency::Key;
+        // Of a partition that nothing was applied from yet, nothing is known to be applied.
+        let least = offsets.data_partitions().map(|at| applied.covered.get(at).copied().unwrap_or(0)).min();
+        let covered = least.filter(|_| shared);
+        behind(config, &applied.positions, covered, clock_micros)
+    })
 }
 
 fn clickhouse(config: &Config, clock_micros: i64) -> Result<Applied, Error> {
     let positions = GroupOffsets::open(config, &consume::group(config, "clickhouse"))?.load()?;
-    behind(config, positions.get(&(cuts_topic(config.topic_prefix()), 0)).copied(), clock_micros)
+    behind(config, &positions, None, clock_micros)
 }
 
-/// Reads the cuts from the last one that the target has applied to the end.
-fn behind(config: &Config, next: Option<i64>, clock_micros: i64) -> Result<Applied, Error> {
-    let next = next.unwrap_or(0);
+/// Reads the cuts from the last one that the target has applied to the end. `covered`: several appliers share the
+/// partitions, and records of the cuts topic before this offset are applied in all of them.
+fn behind(
+    config: &Config,
+    positions: &Positions,
+    covered: Option<i64>,
+    clock_micros: i64,
+) -> Result<Applied, Error> {
+    let shared = covered.is_some();
+    let at = |partition: &(String, i32)| positions.get(partition).copied();
+    let next = at(&(cuts_topic(config.topic_prefix()), 0)).max(covered).unwrap_or(0);
     // The record before `next` may be a control record: begin a little earlier.
-    let cuts = read_cuts(config, next.saturating_sub(3))?;
-    let applied = cuts.iter().rfind(|recorded| recorded.offset < next);
-    let waiting: Vec<&Recorded> = cuts.iter().filter(|recorded| recorded.offset >= next).collect();
+    let mut cuts = read_cuts(config, next.saturating_sub(3))?;
+    // What a publisher wrote after another one had taken over does not count.
+    let mut epoch = 0;
+    cuts.retain(|recorded| {
+        epoch = epoch.max(recorded.cut.epoch);
+        recorded.cut.epoch == epoch
+    });
+    let is_applied = |recorded: &&Recorded| {
+        let open = |range: &Range| at(&(range.topic.clone(), range.partition)) < Some(range.next);
+        recorded.offset < next || (shared && !recorded.cut.ranges.iter().any(open))
+    };
+    let (applied, waiting): (Vec<&Recorded>, Vec<&Recorded>) = cuts.iter().partition(is_applied);
+    let last = applied.last().map(|recorded| &recorded.cut);
     let oldest = waiting.first().map(|recorded| recorded.cut.source_micros);
     Ok(Applied {
-        pass: applied.map(|recorded| recorded.cut.pass),
-        pass_taken_at: applied.and_then(|recorded| utc(recorded.cut.source_micros)),
-        state: match applied.is_none_or(|recorded| recorded.cut.done) {
+        pass: last.map(|cut| cut.pass),
+        pass_taken_at: last.and_then(|cut| utc(cut.source_micros)),
+        state: match last.is_none_or(|cut| cut.done) {
+            _ if shared => State::PerKey,
             true => State::Consistent,
             false => State::CatchingUp,
         },

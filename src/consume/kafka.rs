@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{ConsumeError, Positions, Progress};
+use super::{ConsumeError, Positions, Progress, Share};
 use crate::config::{self, Config};
 use crate::publish::{client_config, patiently};
 use crate::wire::{HEADERS, SCHEMA_HEADER, cuts_topic, schemas_topic};
@@ -51,7 +51,7 @@ pub(super) fn failed(what: &'static str) -> impl Fn(KafkaError) -> ConsumeError 
 }
 
 /// Consumers read committed messages only and never reset by themselves.
-fn consumer_config(kafka: &config::Kafka, group: &str) -> rdkafka::ClientConfig {
+pub(super) fn consumer_config(kafka: &config::Kafka, group: &str) -> rdkafka::ClientConfig {
     let mut client = client_config(kafka);
     client.set("group.id", group);
     for (name, value) in [
@@ -74,13 +74,22 @@ fn consumer_config(kafka: &config::Kafka, group: &str) -> rdkafka::ClientConfig 
 }
 
 impl Reader {
-    /// Reads every partition of the pipeline's topics from its position, or from offset 0 where it has none.
-    /// Blocking.
-    pub(super) fn open(config: &Config, group: &str, positions: &Positions) -> Result<Self, ConsumeError> {
+    /// Reads the pipeline's topics from `positions`, or from offset 0 where there is none: all partitions, or of the
+    /// data topics those of a share. Blocking.
+    pub(super) fn open(
+        config: &Config,
+        group: &str,
+        positions: &Positions,
+        share: Option<&Share>,
+    ) -> Result<Self, ConsumeError> {
         let mut client = consumer_config(&config.kafka, group);
         let probe: StreamConsumer = client.create().map_err(failed("creating the consumer"))?;
-        let partitions = topics(&probe, config.topic_prefix())?;
+        let mut partitions = topics(&probe, config.topic_prefix())?;
         drop(probe);
+        if let Some(share) = share {
+            let common = [cuts_topic(config.topic_prefix()), schemas_topic(config.topic_prefix())];
+            partitions.retain(|partition| common.contains(&partition.0) || share.contains(partition));
+        }
         let share = (AHEAD_KBYTES / partitions.len().max(1)).clamp(64, 2048);
         client.set("queued.max.messages.kbytes", share.to_string());
         let consumer: Arc<StreamConsumer> =
@@ -204,6 +213,8 @@ fn record(
 pub struct GroupOffsets {
     consumer: StreamConsumer,
     partitions: Vec<(String, i32)>,
+    /// Topics without changes of tables.
+    common: [String; 2],
 }
 
 impl std::fmt::Debug for GroupOffsets {
@@ -218,7 +229,13 @@ impl GroupOffsets {
         let consumer: StreamConsumer =
             consumer_config(&config.kafka, group).create().map_err(failed("creating the consumer"))?;
         let topics = topics(&consumer, config.topic_prefix())?;
-        Ok(Self { consumer, partitions: topics })
+        let common = [cuts_topic(config.topic_prefix()), schemas_topic(config.topic_prefix())];
+        Ok(Self { consumer, partitions: topics, common })
+    }
+
+    /// Returns the partitions that changes of tables are in.
+    pub fn data_partitions(&self) -> impl Iterator<Item = &(String, i32)> {
+        self.partitions.iter().filter(|(topic, _)| !self.common.contains(topic))
     }
 
     /// Returns the committed offsets. Blocking.

@@ -1,25 +1,28 @@
 //! The destination side of Kafka: reads the cuts and what they cover, and hands it to a target in order.
 
 mod kafka;
+mod members;
 mod parts;
+mod gather;
 mod target;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
-use crate::table::{Table, TableName};
 use crate::wire::{WireError, cuts_topic};
 
 pub use kafka::GroupOffsets;
-pub use target::{Batch, Positions, Progress, Target, TargetError};
+pub use members::Share;
+pub use target::{Batch, Positions, Progress, Resumed, Target, TargetError};
 
-use parts::{Part, Parts};
+use gather::Gatherer;
+use members::Membership;
+use parts::Parts;
 
 /// Why consuming stopped. No position moved past what the target confirmed.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,48 @@ pub enum ConsumeError {
         topic: String,
         /// Partition.
         partition: i32,
+    },
+    /// A range starts before the offset up to which everything is applied.
+    #[error(
+        "{topic}[{partition}] goes back to offset {first} after {applied}: the topic was deleted and created again, or \
+         Kafka has lost data; compare the stores, then decide with `tripline offset reset`"
+    )]
+    Recreated {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// First Kafka offset of the range.
+        first: i64,
+        /// Next Kafka offset behind what is applied.
+        applied: i64,
+    },
+    /// Messages that a cuts record counts are not there.
+    #[error(
+        "{topic}[{partition}] holds {found} of the {expected} messages that pass {pass} put there from offset {first} on: \
+         retention or compaction removed them, or the topic was deleted and created again; decide with \
+         `tripline offset reset`"
+    )]
+    Incomplete {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Number of the pass.
+        pass: u64,
+        /// First Kafka offset of the range.
+        first: i64,
+        /// Messages that are there.
+        found: u64,
+        /// Messages that were published.
+        expected: u64,
+    },
+    /// The group's thread does not start.
+    #[error("no thread for the consumer group")]
+    Thread {
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
     /// A message on one of our topics is not ours.
     #[error("{topic}[{partition}] holds a message at offset {offset} that tripline did not write")]
@@ -115,9 +160,6 @@ pub struct Limits {
     pub uncommitted: u64,
 }
 
-/// A batch and the table shapes that first appear in it.
-type Gathered = (Batch, Vec<Arc<Table>>);
-
 /// Consumes until `stop`, applying batch by batch to `target`. On stop the batches at hand are still applied.
 ///
 /// `observe` hears `None` once the positions are read, then of every batch that was applied. A topic that appears
@@ -127,28 +169,73 @@ pub async fn run<T: Target>(
     target: &mut T,
     limits: Limits,
     stop: &CancellationToken,
+    observe: impl FnMut(Option<&Batch>) + Send,
+) -> Result<(), ConsumeError> {
+    consume(config, target, limits, stop, observe, None).await
+}
+
+/// Consumes until `stop` as one of several processes, each with the partitions that a consumer group deals out to it.
+/// Changes of one key stay in order; there is no order between keys.
+pub async fn run_shared<T: Target>(
+    config: &Config,
+    target: &mut T,
+    limits: Limits,
+    stop: &CancellationToken,
     mut observe: impl FnMut(Option<&Batch>) + Send,
 ) -> Result<(), ConsumeError> {
-    let positions = tokio::select! {
+    let mut members = Membership::join(config, &group(config, target.name()))?;
+    loop {
+        let share = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            share = members.dealt() => share,
+        };
+        let Some(share) = share else { continue };
+        tracing::info!(partitions = share.len(), "the group dealt out partitions");
+        let until = stop.child_token();
+        let consumed = async {
+            let consumed = consume(config, target, limits, &until, &mut observe, Some(share)).await;
+            until.cancel();
+            consumed
+        };
+        let dealing = async {
+            tokio::select! {
+                () = until.cancelled() => {}
+                () = members.changed() => until.cancel(),
+            }
+        };
+        match tokio::join!(consumed, dealing).0 {
+            Ok(()) => {}
+            // Whoever had the partition before has just finished with it: look again where it stands.
+            Err(ConsumeError::Target(TargetError::Overtaken { topic, partition, .. })) => {
+                tracing::info!(topic, partition, "another member was still at work on the partition");
+            }
+            Err(error) => return Err(error),
+        }
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+    }
+}
+
+async fn consume<T: Target>(
+    config: &Config,
+    target: &mut T,
+    limits: Limits,
+    stop: &CancellationToken,
+    mut observe: impl FnMut(Option<&Batch>) + Send,
+    share: Option<Arc<Share>>,
+) -> Result<(), ConsumeError> {
+    let resumed = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(()),
-        positions = target.resume() => positions?,
+        resumed = target.resume() => resumed?,
     };
     let group = group(config, target.name());
-    let parts = tokio::task::block_in_place(|| Parts::open(config, &group, &positions))?;
+    let parts = tokio::task::block_in_place(|| Parts::open(config, &group, &resumed, share.clone()))?;
     observe(None);
     let (sender, mut batches) = mpsc::channel(1);
-    let gatherer = Gatherer {
-        parts,
-        positions,
-        cuts: cuts_topic(config.topic_prefix()),
-        limits,
-        seen: BTreeMap::new(),
-        pending: None,
-        parked: None,
-        uncommitted: 0,
-        since: Instant::now(),
-    };
+    let gatherer = Gatherer::new(parts, resumed.positions, cuts_topic(config.topic_prefix()), share, limits);
     let reading = AbortOnDropHandle::new(tokio::spawn(gatherer.run(sender, stop.clone())));
     while let Some((batch, tables)) = batches.recv().await {
         for table in &tables {
@@ -166,122 +253,4 @@ pub async fn run<T: Target>(
 /// Returns the consumer group of a target.
 pub fn group(config: &Config, target: &str) -> String {
     format!("{}-{target}", config.pipeline)
-}
-
-/// Puts parts together into batches while the target works on the last one.
-struct Gatherer {
-    parts: Parts,
-    positions: Positions,
-    cuts: String,
-    limits: Limits,
-    seen: BTreeMap<TableName, u32>,
-    pending: Option<Gathered>,
-    /// The first part of a pass that gets a batch of its own, so that the passes before it can be committed.
-    parked: Option<Part>,
-    /// Changes that were handed over since the last batch that commits.
-    uncommitted: u64,
-    since: Instant,
-}
-
-impl Gatherer {
-    async fn run(
-        mut self,
-        sender: mpsc::Sender<Gathered>,
-        stop: CancellationToken,
-    ) -> Result<(), ConsumeError> {
-        loop {
-            let full = self.parked.is_some()
-                || self.pending.as_ref().is_some_and(|(batch, _)| {
-                    batch.changes.len() >= self.limits.rows || batch.bytes >= self.limits.bytes
-                });
-            let due = tokio::time::Instant::from_std(self.since + self.limits.wait);
-            tokio::select! {
-                biased;
-                // First of all: a stop drops the part that is half read; it is read again at the next start.
-                () = stop.cancelled() => return Ok(()),
-                // Then hand over what is at hand, when it is full, or when it ends a pass, has waited long enough and the
-                // target is free.
-                permit = ready(&sender, due, full), if full || self.ends_pass() => {
-                    let Some(permit) = permit else { return Ok(()) };
-                    if let Some(gathered) = self.take() {
-                        permit.send(gathered);
-                    }
-                }
-                // Else read on; cancel-safe, so a hand-over may interrupt it.
-                part = self.parts.next(), if !full => {
-                    let part = part?;
-                    if self.limits.uncommitted > 0 && self.ends_pass() && !part.cut.done {
-                        self.parked = Some(part);
-                    } else {
-                        self.add(part);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes the batch at hand, and says whether it is committed.
-    fn take(&mut self) -> Option<Gathered> {
-        let (mut batch, tables) = self.pending.take()?;
-        self.uncommitted += batch.changes.len() as u64;
-        batch.commit = batch.cut.done || self.uncommitted >= self.limits.uncommitted;
-        if batch.commit {
-            self.uncommitted = 0;
-        }
-        if let Some(part) = self.parked.take() {
-            self.add(part);
-        }
-        Some((batch, tables))
-    }
-
-    fn ends_pass(&self) -> bool {
-        self.pending.as_ref().is_some_and(|(batch, _)| batch.cut.done)
-    }
-
-    fn add(&mut self, part: Part) {
-        let mut steps = Vec::with_capacity(part.cut.ranges.len() + 1);
-        steps
-            .extend(part.cut.ranges.iter().map(|range| ((range.topic.clone(), range.partition), range.next)));
-        steps.push(((self.cuts.clone(), 0), part.offset + 1));
-        let (batch, tables) = self.pending.get_or_insert_with(|| {
-            self.since = Instant::now();
-            let cut = part.cut.clone();
-            let batch = Batch { changes: Vec::new(), cut, progress: Vec::new(), bytes: 0, commit: true };
-            (batch, Vec::new())
-        });
-        for ((topic, partition), next) in steps {
-            let step =
-                batch.progress.iter_mut().find(|step| step.topic == topic && step.partition == partition);
-            match step {
-                Some(step) => step.next = next,
-                None => {
-                    let expected = self.positions.get(&(topic.clone(), partition)).copied();
-                    batch.progress.push(Progress { topic: topic.clone(), partition, expected, next });
-                }
-            }
-            self.positions.insert((topic, partition), next);
-        }
-        for change in &part.changes {
-            let table = &change.table;
-            if self.seen.get(&table.name) != Some(&table.version) {
-                self.seen.insert(table.name.clone(), table.version);
-                tables.push(Arc::clone(table));
-            }
-        }
-        batch.changes.extend(part.changes);
-        batch.bytes += part.bytes;
-        batch.cut = part.cut;
-    }
-}
-
-/// Waits until a batch may be handed over: it is due or full, and the target is free. `None` when the target is gone.
-async fn ready(
-    sender: &mpsc::Sender<Gathered>,
-    due: tokio::time::Instant,
-    full: bool,
-) -> Option<mpsc::Permit<'_, Gathered>> {
-    if !full {
-        tokio::time::sleep_until(due).await;
-    }
-    sender.reserve().await.ok()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::kafka::{Reader, Record};
-use super::{ConsumeError, Positions};
+use super::{ConsumeError, Positions, Resumed, Share};
 use crate::config::Config;
 use crate::event::{Change, Op};
 use crate::table::{Table, TableName};
@@ -40,6 +40,13 @@ pub(super) struct Parts {
     pipeline: String,
     reader: Reader,
     cuts: String,
+    share: Option<Arc<Share>>,
+    /// Behind what was read and what was applied before.
+    positions: Positions,
+    /// Partitions of which more was applied before than the place in the cuts topic says.
+    covered: Positions,
+    /// Epoch of the last cut.
+    epoch: u64,
     current: Option<Partial>,
     /// Messages that were drawn but lie behind the range that was read.
     held: BTreeMap<(String, i32), VecDeque<Record>>,
@@ -53,14 +60,30 @@ impl std::fmt::Debug for Record {
 }
 
 impl Parts {
-    /// Opens the pipeline's topics at `positions`. Blocking.
-    pub(super) fn open(config: &Config, group: &str, positions: &Positions) -> Result<Self, ConsumeError> {
+    /// Opens the pipeline's topics where a target stands, all of them or a share. Blocking.
+    pub(super) fn open(
+        config: &Config,
+        group: &str,
+        resumed: &Resumed,
+        share: Option<Arc<Share>>,
+    ) -> Result<Self, ConsumeError> {
         let prefix = config.topic_prefix();
         let (cuts, schemas) = (cuts_topic(prefix), schemas_topic(prefix));
+        let Resumed { mut positions, covered, epoch } = resumed.clone();
+        if let Some(share) = &share {
+            // Nothing before the place where all of the share is applied has to be read again.
+            let least = share.iter().map(|partition| covered.get(partition).copied().unwrap_or(0)).min();
+            let place = positions.entry((cuts.clone(), 0)).or_insert(0);
+            *place = (*place).max(least.unwrap_or(0));
+        }
         Ok(Self {
             pipeline: config.pipeline.clone(),
-            reader: Reader::open(config, group, positions)?,
+            reader: Reader::open(config, group, &positions, share.as_deref())?,
             cuts,
+            share,
+            positions,
+            covered,
+            epoch,
             current: None,
             held: BTreeMap::new(),
             schemas: Schemas { prefix: prefix.to_owned(), topic: schemas, known: BTreeMap::new() },
@@ -88,16 +111,24 @@ impl Parts {
         }
     }
 
-    async fn next_cut(&self) -> Result<Partial, ConsumeError> {
-        let record = self.reader.next(&self.cuts, 0).await?;
-        let foreign = || self.foreign(&self.cuts, 0, record.offset);
-        let mut cut: Cut =
-            serde_json::from_slice(record.value.as_deref().ok_or_else(foreign)?).map_err(|_| foreign())?;
-        if cut.format != 1 {
-            return Err(ConsumeError::Format { topic: self.cuts.clone(), offset: record.offset });
-        }
-        // The cuts topic's own partition is where we are reading; another pipeline's parts are not ours to apply.
-        cut.ranges.retain(|range| range.topic != self.cuts && cut.pipeline == self.pipeline);
+    /// Reads the next cuts record that counts.
+    async fn next_cut(&mut self) -> Result<Partial, ConsumeError> {
+        let (record, mut cut) = loop {
+            let record = self.reader.next(&self.cuts, 0).await?;
+            let foreign = || self.foreign(&self.cuts, 0, record.offset);
+            let cut: Cut = serde_json::from_slice(record.value.as_deref().ok_or_else(foreign)?)
+                .map_err(|_| foreign())?;
+            if cut.format != 1 {
+                return Err(ConsumeError::Format { topic: self.cuts.clone(), offset: record.offset });
+            }
+            // Not ours to apply: another pipeline's parts, and those of a publisher that came late, behind the first
+            // record of the one that took over. What they hold was published again.
+            if cut.pipeline == self.pipeline && cut.epoch >= self.epoch {
+                self.epoch = cut.epoch;
+                break (record, cut);
+            }
+        };
+        cut.ranges.retain(|range| self.is_open(range, record.offset));
         if let Some(range) = cut.ranges.iter().find(|range| !self.reader.has(&range.topic, range.partition)) {
             return Err(ConsumeError::NewTopic { topic: range.topic.clone() });
         }
@@ -105,10 +136,23 @@ impl Parts {
         Ok(Partial { part, complete: 0 })
     }
 
+    /// Tells whether a range has to be applied here: not the cuts topic's own, in the share, and not done before.
+    fn is_open(&self, range: &Range, record: i64) -> bool {
+        let partition = (range.topic.clone(), range.partition);
+        let done = self.covered.get(&partition).is_some_and(|&covered| record < covered);
+        let ours = self.share.as_ref().is_none_or(|share| share.contains(&partition));
+        range.topic != self.cuts && ours && !done
+    }
+
     /// Draws the messages of a range that belong to the current cut. Until they are all there they stay in `held`,
     /// so that an interrupted read goes on where it was.
     async fn records(&mut self, range: &Range) -> Result<Vec<(Record, Arc<Table>)>, ConsumeError> {
         let slot = (range.topic.clone(), range.partition);
+        let applied = self.positions.get(&slot).copied().unwrap_or(0);
+        if range.first < applied {
+            let (topic, partition) = slot;
+            return Err(ConsumeError::Recreated { topic, partition, first: range.first, applied });
+        }
         loop {
             let held = self.held.entry(slot.clone()).or_default();
             let last = |record: &Record| record.offset >= range.next - 1;
@@ -151,6 +195,18 @@ impl Parts {
                 records.push((record, table));
             }
         }
+        let found = records.len() as u64;
+        if found != range.messages {
+            return Err(ConsumeError::Incomplete {
+                topic: range.topic.clone(),
+                partition: range.partition,
+                pass: cut.pass,
+                first: range.first,
+                found,
+                expected: range.messages,
+            });
+        }
+        self.positions.insert((range.topic.clone(), range.partition), range.next);
         Ok(records)
     }
 

@@ -11,6 +11,18 @@ use crate::wire::Cut;
 /// Next Kafka offset by topic and partition. The cuts topic's partition 0 is one of them.
 pub type Positions = BTreeMap<(String, i32), i64>;
 
+/// What a target knows when it resumes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resumed {
+    /// Where to go on; empty when nothing was applied yet.
+    pub positions: Positions,
+    /// Partitions that are ahead of the position in the cuts topic: what cuts records before this offset of that topic
+    /// say about them is applied.
+    pub covered: Positions,
+    /// Epoch of the last cut that was applied, 0 when the target does not say.
+    pub epoch: u64,
+}
+
 /// One partition's step: from the offset at which the target stood to the offset behind the batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
@@ -39,6 +51,8 @@ pub struct Batch {
     /// False inside a pass that is larger than a batch: a target with transactions keeps its own open until a batch
     /// that says true, so that nobody sees half a pass.
     pub commit: bool,
+    /// Offset behind the last record of the cuts topic that the batch covers.
+    pub covered: i64,
 }
 
 /// Where changes are applied. One caller, one call at a time.
@@ -48,9 +62,8 @@ pub trait Target: Send {
     /// Returns the name for messages: `postgres` or `clickhouse`.
     fn name(&self) -> &'static str;
 
-    /// Connects if need be, makes sure that what the target keeps for itself is there, and returns the stored
-    /// positions of `pipeline`: empty when it has none.
-    fn resume(&mut self) -> impl Future<Output = Result<Positions, TargetError>> + Send;
+    /// Connects if need be, makes sure that what the target keeps for itself is there, and returns how far it is.
+    fn resume(&mut self) -> impl Future<Output = Result<Resumed, TargetError>> + Send;
 
     /// Makes the target ready for changes of a table at this schema version: called before the first batch with it.
     fn prepare(&mut self, table: &Arc<Table>) -> impl Future<Output = Result<(), TargetError>> + Send;

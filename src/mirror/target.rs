@@ -14,7 +14,7 @@ use super::error::{self, NAME};
 use super::plan::{Existing, TablePlan};
 use super::sql;
 use crate::config;
-use crate::consume::{Batch, Positions, Target, TargetError};
+use crate::consume::{Batch, Resumed, Target, TargetError};
 use crate::table::{Table, TableName};
 
 /// Tables that are inserted into at the same time.
@@ -220,10 +220,10 @@ impl<S: ProgressStore> Target for ClickHouseTarget<S> {
         NAME
     }
 
-    async fn resume(&mut self) -> Result<Positions, TargetError> {
+    async fn resume(&mut self) -> Result<Resumed, TargetError> {
         self.plans.clear();
         self.prepare_database().await?;
-        self.store.load().await
+        Ok(Resumed { positions: self.store.load().await?, ..Resumed::default() })
     }
 
     async fn prepare(&mut self, table: &Arc<Table>) -> Result<(), TargetError> {

@@ -10,8 +10,8 @@ struct State {
     /// Acknowledgements that somebody waits for: below this nobody is woken.
     wanted: usize,
     failed: Option<String>,
-    /// Per topic slot and partition: the first Kafka offset and the next one behind the last.
-    ranges: Vec<Vec<Option<(i64, i64)>>>,
+    /// By topic slot and partition.
+    ranges: Vec<Vec<Option<Moved>>>,
 }
 
 /// Counts delivery reports. The position moves only over what stands here.
@@ -28,6 +28,7 @@ pub(super) struct Moved {
     pub(super) partition: i32,
     pub(super) first: i64,
     pub(super) next: i64,
+    pub(super) messages: u64,
 }
 
 /// Why a part was not confirmed.
@@ -54,16 +55,19 @@ impl Acks {
     pub(super) fn delivered(&self, slot: usize, partition: i32, offset: i64) {
         let mut state = self.state();
         state.acked += 1;
-        let partition = usize::try_from(partition).unwrap_or(0);
+        let index = usize::try_from(partition).unwrap_or(0);
         if state.ranges.len() <= slot {
             state.ranges.resize_with(slot + 1, Vec::new);
         }
         let partitions = &mut state.ranges[slot];
-        if partitions.len() <= partition {
-            partitions.resize(partition + 1, None);
+        if partitions.len() <= index {
+            partitions.resize(index + 1, None);
         }
-        let range = partitions[partition].get_or_insert((offset, offset + 1));
-        *range = (range.0.min(offset), range.1.max(offset + 1));
+        let none = Moved { slot, partition, first: offset, next: offset + 1, messages: 0 };
+        let moved = partitions[index].get_or_insert(none);
+        moved.first = moved.first.min(offset);
+        moved.next = moved.next.max(offset + 1);
+        moved.messages += 1;
         let enough = state.acked >= state.wanted;
         drop(state);
         if enough {
@@ -104,14 +108,7 @@ impl Acks {
 
     /// Returns every partition that moved.
     pub(super) fn moved(&self) -> Vec<Moved> {
-        let state = self.state();
-        let mut moved = Vec::new();
-        for (slot, partitions) in state.ranges.iter().enumerate() {
-            for (partition, range) in (0..).zip(partitions) {
-                moved.extend(range.map(|(first, next)| Moved { slot, partition, first, next }));
-            }
-        }
-        moved
+        self.state().ranges.iter().flatten().flatten().copied().collect()
     }
 }
 
@@ -128,8 +125,8 @@ mod tests {
         }
         acks.wait(4, Duration::ZERO).unwrap();
         let expected = [
-            Moved { slot: 0, partition: 2, first: 4, next: 5 },
-            Moved { slot: 1, partition: 0, first: 7, next: 10 },
+            Moved { slot: 0, partition: 2, first: 4, next: 5, messages: 1 },
+            Moved { slot: 1, partition: 0, first: 7, next: 10, messages: 3 },
         ];
         assert_eq!(acks.moved(), expected);
     }

@@ -277,6 +277,7 @@ impl Publisher {
             partition: moved.partition,
             first: moved.first,
             next: moved.next,
+            messages: moved.messages,
         });
         Cut {
             format: 1,

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::supervisor::Ready;
 use crate::apply::PostgresTarget;
-use crate::config::Config;
+use crate::config::{Config, Consistency};
 use crate::consume::{self, Batch, ConsumeError, GroupOffsets, Limits, Positions, Progress, TargetError};
 use crate::error::Error;
 use crate::mirror::{ClickHouseTarget, ProgressStore};
@@ -24,12 +24,17 @@ pub(super) async fn postgres(
         rows: config.apply.batch_rows,
         bytes: config.apply.batch_bytes,
         wait: Duration::from_millis(config.apply.batch_ms),
-        uncommitted: match config.apply.max_cut_rows {
-            0 => u64::MAX,
-            rows => rows,
+        uncommitted: match (config.apply.consistency, config.apply.max_cut_rows) {
+            (Consistency::Key, _) => 0,
+            (Consistency::Cut, 0) => u64::MAX,
+            (Consistency::Cut, rows) => rows,
         },
     };
-    consume::run(&config, &mut target, limits, &stop, observer("postgres", ready)).await?;
+    let observe = observer("postgres", ready);
+    match config.apply.consistency {
+        Consistency::Cut => consume::run(&config, &mut target, limits, &stop, observe).await?,
+        Consistency::Key => consume::run_shared(&config, &mut target, limits, &stop, observe).await?,
+    }
     Ok(())
 }
 

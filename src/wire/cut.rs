@@ -51,4 +51,6 @@ pub struct Range {
     pub first: i64,
     /// Kafka offset behind the last message.
     pub next: i64,
+    /// How many there are: tombstones count too.
+    pub messages: u64,
 }

@@ -212,7 +212,7 @@ fn batch_at(changes: Vec<Change>, expected: Option<i64>, next: i64) -> Batch {
         ranges: Vec::new(),
     };
     let progress = vec![Progress { topic: "t".into(), partition: 0, expected, next }];
-    Batch { changes, cut, progress, bytes: 0, commit: true }
+    Batch { changes, cut, progress, bytes: 0, commit: true, covered: 0 }
 }
 
 /// Applies changes behind whatever was applied before.

@@ -27,7 +27,7 @@ async fn inserts_updates_and_deletes_show_in_the_view() {
         assert_eq!(db.read("SELECT * FROM orders_current ORDER BY id").await, "1\tann\t10\n3\tcid\t0.01\n");
         let versions = "SELECT id, _version, _deleted FROM orders FINAL ORDER BY id";
         assert_eq!(db.read(versions).await, "1\t3\t0\n3\t5\t0\n");
-        assert_eq!(mirror.target.resume().await.unwrap(), mirror.expected_positions());
+        assert_eq!(mirror.target.resume().await.unwrap().positions, mirror.expected_positions());
     })
     .await;
 }
@@ -133,7 +133,7 @@ async fn a_value_that_does_not_fit_leaves_nothing_behind_and_moves_no_position()
         let mut mirror = Fixture::new(&db).await;
         let events = fixture::table("public.events", 1, &["id"], "id integer int4 !, at date date ?");
         mirror.apply(&events, &[(1, Op::Insert, "1\t2026-01-01")]).await.unwrap();
-        let positions = mirror.target.resume().await.unwrap();
+        let positions = mirror.target.resume().await.unwrap().positions;
 
         let bad = mirror.batch_of(&[
             (&orders(), 2, Op::Insert, "1\tann\t1"),
@@ -150,7 +150,7 @@ async fn a_value_that_does_not_fit_leaves_nothing_behind_and_moves_no_position()
         );
         assert_eq!(db.read("SELECT count() FROM orders").await, "0\n");
         assert_eq!(db.read("SELECT count() FROM events").await, "1\n");
-        assert_eq!(mirror.target.resume().await.unwrap(), positions);
+        assert_eq!(mirror.target.resume().await.unwrap().positions, positions);
 
         // The way out that the error names.
         let way_out = why.split("as text, ").nth(1).and_then(|rest| rest.split(", then").next()).unwrap();
@@ -176,11 +176,11 @@ async fn a_lost_answer_is_retried_without_a_second_copy() {
         let error = mirror.target.apply(&batch).await.unwrap_err();
         assert!(matches!(error, TargetError::Unavailable { .. }), "{error:?}");
         assert_eq!(db.read("SELECT count() FROM orders").await, "2\n", "the server had taken it");
-        assert!(mirror.target.resume().await.unwrap().is_empty(), "the progress had not moved");
+        assert!(mirror.target.resume().await.unwrap().positions.is_empty(), "the progress had not moved");
 
         mirror.target.apply(&batch).await.unwrap();
         assert_eq!(db.read("SELECT count() FROM orders").await, "2\n");
-        assert_eq!(mirror.target.resume().await.unwrap(), mirror.expected_positions());
+        assert_eq!(mirror.target.resume().await.unwrap().positions, mirror.expected_positions());
     })
     .await;
 }

@@ -12,6 +12,7 @@ mod proxy;
 
 mod everyday;
 mod cuts;
+mod shared;
 mod crashes;
 mod stopping;
 mod offsets;

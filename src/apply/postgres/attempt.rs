@@ -42,6 +42,8 @@ pub(super) struct Work<'a> {
     pub(super) commit: bool,
     /// The destination's foreign keys and ordinary triggers are quiet.
     pub(super) replica: bool,
+    /// Other processes apply other partitions: there is no cut to note.
+    pub(super) shared: bool,
 }
 
 /// Tells whether a group goes through stages.
@@ -159,7 +161,10 @@ impl<'a> Work<'a> {
         let script = &mut buffers.script;
         script.push(Label::Open, if self.continues { sql::NEXT } else { sql::BEGIN });
         if !self.batch.progress.is_empty() {
-            script.push(Label::Positions, &sql::move_positions(self.pipeline, &self.batch.progress));
+            script.push(
+                Label::Positions,
+                &sql::move_positions(self.pipeline, &self.batch.progress, self.batch.covered),
+            );
         }
         if !self.continues {
             script.push(Label::Open, sql::DEFER);
@@ -174,7 +179,9 @@ impl<'a> Work<'a> {
             return;
         }
         script.push(Label::Close, sql::CHECK);
-        script.push(Label::Close, &sql::note_cut(self.pipeline, &self.batch.cut));
+        if !self.shared {
+            script.push(Label::Close, &sql::note_cut(self.pipeline, &self.batch.cut));
+        }
         script.push(Label::Commit, "commit");
     }
 

@@ -133,8 +133,16 @@ impl Failure {
 
     /// Tells whether a constraint that was put off does not hold yet.
     pub(super) fn is_unfinished(&self) -> bool {
-        let at_end = matches!(self, Self::Server { label: Label::Close, .. });
-        at_end && self.code().is_some_and(|code| code.starts_with("23"))
+        matches!(self, Self::Server { label: Label::Close, .. }) && self.is_constraint()
+    }
+
+    /// Tells whether a value is taken by another row.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.code().is_some_and(|code| matches!(code, "23505" | "23P01"))
+    }
+
+    fn is_constraint(&self) -> bool {
+        self.code().is_some_and(|code| code.starts_with("23"))
     }
 
     /// Tells whether the same batch may pass later.

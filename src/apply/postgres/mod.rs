@@ -25,8 +25,9 @@ use super::fold::{Plan, fold};
 use super::order::{Emptying, parents_first};
 use super::script::Label;
 use super::sql;
-use crate::config;
-use crate::consume::{Batch, Positions, Target, TargetError};
+use crate::config::{self, Consistency};
+use crate::consume::{Batch, Positions, Resumed, Target, TargetError};
+use crate::event::Op;
 use crate::table::{Table, TableName};
 
 /// Applies batches to a PostgreSQL: rows, positions and cut in one transaction each.
@@ -38,6 +39,8 @@ pub struct PostgresTarget {
     url: SecretString,
     pipeline: String,
     create_tables: bool,
+    /// One of several appliers, each with its partitions.
+    shared: bool,
     session: Option<Session>,
     tables: Tables,
     buffers: Buffers,
@@ -57,6 +60,7 @@ impl PostgresTarget {
             url: url.into(),
             pipeline: pipeline.to_owned(),
             create_tables: config.create_tables,
+            shared: config.consistency == Consistency::Key,
             session: None,
             tables: Tables::default(),
             buffers: Buffers::default(),
@@ -160,6 +164,7 @@ impl PostgresTarget {
             continues,
             commit,
             replica: session.replica,
+            shared: self.shared,
         };
         let mut result = work.folded(&mut self.buffers).await;
         if let Err(failure) = &result
@@ -191,7 +196,7 @@ impl PostgresTarget {
     async fn overtaken(&mut self, batch: &Batch) -> TargetError {
         let pipeline = self.pipeline.clone();
         let stored = match self.session() {
-            Ok(session) => state::positions(&session.client, &pipeline).await.unwrap_or_default(),
+            Ok(session) => state::resumed(&session.client, &pipeline).await.unwrap_or_default().positions,
             Err(_) => Positions::new(),
         };
         let moved = batch
@@ -205,6 +210,13 @@ impl PostgresTarget {
         };
         TargetError::Overtaken { target: NAME, topic, partition, expected }
     }
+}
+
+/// Keeps members that create the same table apart.
+async fn alone(client: &tokio_postgres::Client, lock: bool) -> Result<(), TargetError> {
+    let verb = if lock { "lock" } else { "unlock" };
+    let statement = format!("select pg_advisory_{verb}(hashtextextended('tripline prepare', 0))");
+    client.batch_execute(&statement).await.map_err(|error| setup("cannot wait for other members", error))
 }
 
 /// Names the table and the log row that a failure is about, as far as they are known.
@@ -230,14 +242,14 @@ impl Target for PostgresTarget {
         NAME
     }
 
-    async fn resume(&mut self) -> Result<Positions, TargetError> {
+    async fn resume(&mut self) -> Result<Resumed, TargetError> {
         // What an old session left open goes with it.
         self.session = None;
         self.tables.clear();
-        let session = session::open_applier(self.url.expose_secret(), &self.pipeline).await?;
-        let positions = state::positions(&session.client, &self.pipeline).await?;
+        let session = session::open_applier(self.url.expose_secret(), &self.pipeline, self.shared).await?;
+        let resumed = state::resumed(&session.client, &self.pipeline).await?;
         self.session = Some(session);
-        Ok(positions)
+        Ok(resumed)
     }
 
     async fn prepare(&mut self, table: &Arc<Table>) -> Result<(), TargetError> {
@@ -245,14 +257,42 @@ impl Target for PostgresTarget {
         if self.tables.get(table).is_some() {
             return Ok(());
         }
-        let client = &self.session()?.client;
-        let shape = inspect::make_ready(client, table, create).await?;
+        let shared = self.shared;
+        let session = self.session()?;
+        if shared {
+            alone(&session.client, true).await?;
+        }
+        let shape = inspect::make_ready(&session.client, table, create).await?;
+        if shared {
+            alone(&session.client, false).await?;
+            if !shape.parents.is_empty() && !session.replica {
+                let why = format!(
+                    "{} has foreign keys, whose order apply.consistency = \"key\" does not keep; grant the right to set \
+                     session_replication_role, or use \"cut\"",
+                    table.name
+                );
+                return Err(TargetError::Setup { target: NAME, why, source: None });
+            }
+        }
         self.tables.insert(table, Prepared::new(shape));
         Ok(())
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<(), TargetError> {
         let plan = fold(&batch.changes);
+        if self.shared
+            && let Some(change) = batch.changes.iter().find(|change| change.op == Op::Truncate)
+        {
+            return Err(TargetError::Refused {
+                target: NAME,
+                table: change.table.name.clone(),
+                cdc_id: Some(change.cdc_id),
+                why: "a TRUNCATE concerns all partitions; run one applier with apply.consistency = \"cut\" until it \
+                      is applied"
+                    .into(),
+                source: None,
+            });
+        }
         let mut result = self.attempt(batch, &plan, batch.commit).await?;
         if result.as_ref().is_err_and(Failure::is_stale) {
             // Somebody altered the destination: look again, which works or says what is wrong.
@@ -274,7 +314,9 @@ impl Target for PostgresTarget {
         if failure.is_overtaken() {
             return Err(self.overtaken(batch).await);
         }
-        if failure.is_passing()
+        // A unique value may be held by a row that another member is about to change.
+        let waits = self.shared && failure.is_conflict();
+        if (failure.is_passing() || waits)
             && let Failure::Server { error, .. } = failure
         {
             return Err(unavailable("applying a batch", error));

@@ -65,10 +65,12 @@ pub(super) async fn open_installed(url: &str) -> Result<Client, TargetError> {
 }
 
 /// Opens the applier's session: waits for its lock, and makes sure that its tables are there.
-pub(super) async fn open_applier(url: &str, pipeline: &str) -> Result<Session, TargetError> {
+///
+/// `shared`: other appliers of the kind may be at work at the same time, but none that is alone.
+pub(super) async fn open_applier(url: &str, pipeline: &str, shared: bool) -> Result<Session, TargetError> {
     let client = open(url, "apply").await?;
     let replica = replica_role(&client).await?;
-    wait_for_lock(&client, pipeline).await?;
+    wait_for_lock(&client, pipeline, shared).await?;
     let may_stage = install_if_missing(&client).await?;
     Ok(Session { client, may_stage, replica, state: State::Idle, next_stage: 0 })
 }
@@ -95,8 +97,9 @@ async fn replica_role(client: &Client) -> Result<bool, TargetError> {
 }
 
 /// Waits until no other applier of the pipeline is at work here. Dropping the future gives the wait up.
-async fn wait_for_lock(client: &Client, pipeline: &str) -> Result<(), TargetError> {
-    let statement = format!("select pg_try_advisory_lock({})::text", sql::lock_key(pipeline));
+async fn wait_for_lock(client: &Client, pipeline: &str, shared: bool) -> Result<(), TargetError> {
+    let kind = if shared { "_shared" } else { "" };
+    let statement = format!("select pg_try_advisory_lock{kind}({})::text", sql::lock_key(pipeline));
     let failed = |error| setup("cannot take the applier's lock", error);
     for attempt in 0.. {
         let answer = client.simple_query(&statement).await.map_err(failed)?;

@@ -1,11 +1,11 @@
 //! What the destination knows about a pipeline, for `status` and `offset reset`.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::super::sql;
 use super::error::{NAME, setup};
 use super::session;
-use crate::consume::{Positions, TargetError};
+use crate::consume::{Positions, Resumed, TargetError};
 use crate::table::{TableName, quote_literal};
 
 /// What a destination has applied of a pipeline.
@@ -13,6 +13,8 @@ use crate::table::{TableName, quote_literal};
 pub struct Applied {
     /// Next Kafka offset by topic and partition; empty when nothing was applied yet.
     pub positions: Positions,
+    /// By partition: what the cuts topic says before this offset is applied.
+    pub covered: Positions,
     /// The last part of a pass that was applied.
     pub cut: Option<LastCut>,
 }
@@ -38,13 +40,18 @@ pub struct LastCut {
     pub applied_micros: i64,
 }
 
-/// Reads the stored positions of a pipeline.
-pub(super) async fn positions(client: &Client, pipeline: &str) -> Result<Positions, TargetError> {
+/// Reads where a pipeline goes on.
+pub(super) async fn resumed(client: &Client, pipeline: &str) -> Result<Resumed, TargetError> {
     let rows = client
         .query(include_str!("../../../sql/apply/positions.sql"), &[&pipeline])
         .await
         .map_err(|error| setup("cannot read tripline.positions", error))?;
-    Ok(rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect())
+    let at = |row: &Row, column: usize| ((row.get(0), row.get(1)), row.get(column));
+    Ok(Resumed {
+        positions: rows.iter().map(|row| at(row, 2)).collect(),
+        covered: rows.iter().map(|row| at(row, 3)).collect(),
+        epoch: cut(client, pipeline).await?.map_or(0, |cut| u64::try_from(cut.epoch).unwrap_or(0)),
+    })
 }
 
 async fn is_installed(client: &Client) -> Result<bool, TargetError> {
@@ -61,12 +68,16 @@ pub async fn progress(url: &str, pipeline: &str) -> Result<Applied, TargetError>
     if !is_installed(&client).await? {
         return Ok(Applied::default());
     }
-    let positions = positions(&client, pipeline).await?;
+    let Resumed { positions, covered, .. } = resumed(&client, pipeline).await?;
+    Ok(Applied { positions, covered, cut: cut(&client, pipeline).await? })
+}
+
+async fn cut(client: &Client, pipeline: &str) -> Result<Option<LastCut>, TargetError> {
     let cut = client
         .query_opt(include_str!("../../../sql/apply/cut.sql"), &[&pipeline])
         .await
         .map_err(|error| setup("cannot read tripline.cuts", error))?;
-    let cut = cut.map(|row| LastCut {
+    Ok(cut.map(|row| LastCut {
         epoch: row.get(0),
         pass: row.get(1),
         part: row.get(2),
@@ -75,8 +86,7 @@ pub async fn progress(url: &str, pipeline: &str) -> Result<Applied, TargetError>
         cdc_offset: row.get(5),
         source_micros: row.get(6),
         applied_micros: row.get(7),
-    });
-    Ok(Applied { positions, cut })
+    }))
 }
 
 /// Forgets what the destination has applied of a pipeline and empties `tables` there, in one transaction.

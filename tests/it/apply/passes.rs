@@ -52,7 +52,7 @@ async fn a_pass_that_is_cut_off_leaves_nothing() {
     let mut target = db.resumed().await;
     target.apply(&part(many(&table, 0..10, "a"), 0, true, true)).await.unwrap();
     target.apply(&part(many(&table, 0..500, "b"), 1, false, false)).await.unwrap();
-    assert_eq!(target.resume().await.unwrap().get(&("t".into(), 0)), Some(&1));
+    assert_eq!(target.resume().await.unwrap().positions.get(&("t".into(), 0)), Some(&1));
     assert_eq!(db.rows("select distinct v from public.t").await, ["a"]);
     target.apply(&part(many(&table, 0..500, "b"), 1, false, false)).await.unwrap();
     target.apply(&part(Vec::new(), 2, true, true)).await.unwrap();

@@ -19,9 +19,9 @@ async fn positions_are_stored_with_the_rows_and_found_again() {
     let db = Db::new("resume").await;
     let table = db.create("t", "id int primary key", &["id"]).await;
     let mut target = db.target();
-    assert!(target.resume().await.unwrap().is_empty());
+    assert!(target.resume().await.unwrap().positions.is_empty());
     target.apply(&batch_at(vec![insert(&table, "1")], None, 5)).await.unwrap();
-    assert_eq!(target.resume().await.unwrap().get(&("t".into(), 0)), Some(&5));
+    assert_eq!(target.resume().await.unwrap().positions.get(&("t".into(), 0)), Some(&5));
     target.apply(&batch_at(vec![insert(&table, "2")], Some(5), 6)).await.unwrap();
     let applied = progress(&db.url, "shop").await.unwrap();
     assert_eq!(applied.positions.get(&("t".into(), 0)), Some(&6));
@@ -68,7 +68,7 @@ async fn a_lost_connection_is_unavailable_until_resumed() {
     assert!(matches!(error, TargetError::Unavailable { .. }), "{error:?}");
     let error = target.apply(&batch).await.unwrap_err();
     assert!(matches!(error, TargetError::Unavailable { .. }), "{error:?}");
-    assert_eq!(target.resume().await.unwrap().get(&("t".into(), 0)), Some(&5));
+    assert_eq!(target.resume().await.unwrap().positions.get(&("t".into(), 0)), Some(&5));
     target.apply(&batch_at(vec![insert(&table, "2")], Some(5), 6)).await.unwrap();
     assert_eq!(db.rows("table public.t").await, ["1", "2"]);
 }

@@ -99,7 +99,7 @@ impl Fixture {
     pub(crate) async fn through(db: &Database, url: &str) -> Self {
         let config = config::ClickHouse { url: url.into(), ..db.config() };
         let mut target = ClickHouseTarget::new(&config, MemoryStore::default());
-        assert!(target.resume().await.unwrap().is_empty());
+        assert!(target.resume().await.unwrap().positions.is_empty());
         Self { target, next: 0 }
     }
 
@@ -133,12 +133,12 @@ impl Fixture {
         };
         let progress = vec![Progress { topic: CUTS.into(), partition: 0, expected, next: self.next }];
         let bytes = changes.iter().map(|change| change.value.len()).sum();
-        Batch { bytes, changes, cut, progress, commit: true }
+        Batch { bytes, changes, cut, progress, commit: true, covered: 0 }
     }
 
     /// Returns what the store holds.
     pub(crate) async fn target_positions(&mut self) -> Positions {
-        self.target.resume().await.unwrap()
+        self.target.resume().await.unwrap().positions
     }
 
     /// Prepares and applies a batch of one table's changes: `cdc_id`, operation, COPY line.

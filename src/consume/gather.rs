@@ -1,0 +1,194 @@
+//! Puts parts together into batches while the target works on the last one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::parts::{Part, Parts};
+use super::{Batch, ConsumeError, Limits, Positions, Progress, Share};
+use crate::table::{Table, TableName};
+
+/// Time between two batches that say of all partitions of a share how far they are, also of those at rest.
+const SAY_ALL: Duration = Duration::from_secs(5);
+
+/// A batch and the table shapes that first appear in it.
+pub(super) type Gathered = (Batch, Vec<Arc<Table>>);
+
+/// What turns parts into batches.
+pub(super) struct Gatherer {
+    parts: Parts,
+    positions: Positions,
+    /// Name of the cuts topic.
+    cuts: String,
+    share: Option<Arc<Share>>,
+    limits: Limits,
+    seen: BTreeMap<TableName, u32>,
+    pending: Option<Gathered>,
+    /// The first part of a pass that gets a batch of its own, so that the passes before it can be committed.
+    parked: Option<Part>,
+    /// Changes that were handed over since the last batch that commits.
+    uncommitted: u64,
+    /// When the batch at hand was begun.
+    since: Instant,
+    /// When a batch last spoke of all partitions of the share.
+    said_all: Instant,
+}
+
+impl Gatherer {
+    pub(super) fn new(
+        parts: Parts,
+        positions: Positions,
+        cuts: String,
+        share: Option<Arc<Share>>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            parts,
+            positions,
+            cuts,
+            share,
+            limits,
+            seen: BTreeMap::new(),
+            pending: None,
+            parked: None,
+            uncommitted: 0,
+            since: Instant::now(),
+            said_all: Instant::now(),
+        }
+    }
+
+    /// Gathers until the stop, or until nobody takes batches any more.
+    pub(super) async fn run(
+        mut self,
+        sender: mpsc::Sender<Gathered>,
+        stop: CancellationToken,
+    ) -> Result<(), ConsumeError> {
+        loop {
+            let full = self.parked.is_some()
+                || self.pending.as_ref().is_some_and(|(batch, _)| {
+                    batch.changes.len() >= self.limits.rows || batch.bytes >= self.limits.bytes
+                });
+            let due = tokio::time::Instant::from_std(self.since + self.limits.wait);
+            tokio::select! {
+                biased;
+                // First of all: a stop drops the part that is half read; it is read again at the next start.
+                () = stop.cancelled() => return Ok(()),
+                // Then hand over what is at hand, when it is full, or when it ends a pass, has waited long enough and the
+                // target is free.
+                permit = ready(&sender, due, full), if full || self.ends_pass() => {
+                    let Some(permit) = permit else { return Ok(()) };
+                    if let Some(gathered) = self.take() {
+                        permit.send(gathered);
+                    }
+                }
+                // Else read on; cancel-safe, so a hand-over may interrupt it.
+                part = self.parts.next(), if !full => {
+                    let part = part?;
+                    if self.limits.uncommitted > 0 && self.ends_pass() && !part.cut.done {
+                        self.parked = Some(part);
+                    } else {
+                        self.add(part);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the batch at hand, and says whether it is committed.
+    fn take(&mut self) -> Option<Gathered> {
+        let (mut batch, tables) = self.pending.take()?;
+        self.uncommitted += batch.changes.len() as u64;
+        batch.commit = batch.cut.done || self.uncommitted >= self.limits.uncommitted;
+        if batch.commit {
+            self.uncommitted = 0;
+        }
+        if let Some(part) = self.parked.take() {
+            self.add(part);
+        }
+        Some((batch, tables))
+    }
+
+    fn ends_pass(&self) -> bool {
+        let shared = self.share.is_some();
+        self.pending.as_ref().is_some_and(|(batch, _)| batch.cut.done || shared)
+    }
+
+    fn add(&mut self, part: Part) {
+        let steps = self.steps(&part);
+        if steps.is_empty() && self.pending.is_none() {
+            // Another member's part.
+            return;
+        }
+        let (batch, tables) = self.pending.get_or_insert_with(|| {
+            self.since = Instant::now();
+            let batch = Batch {
+                changes: Vec::new(),
+                cut: part.cut.clone(),
+                progress: Vec::new(),
+                bytes: 0,
+                commit: true,
+                covered: 0,
+            };
+            (batch, Vec::new())
+        });
+        for ((topic, partition), next) in steps {
+            let step =
+                batch.progress.iter_mut().find(|step| step.topic == topic && step.partition == partition);
+            match step {
+                Some(step) => step.next = next,
+                None => {
+                    let expected = self.positions.get(&(topic.clone(), partition)).copied();
+                    batch.progress.push(Progress { topic: topic.clone(), partition, expected, next });
+                }
+            }
+            self.positions.insert((topic, partition), next);
+        }
+        for change in &part.changes {
+            let table = &change.table;
+            if self.seen.get(&table.name) != Some(&table.version) {
+                self.seen.insert(table.name.clone(), table.version);
+                tables.push(Arc::clone(table));
+            }
+        }
+        batch.changes.extend(part.changes);
+        batch.bytes += part.bytes;
+        batch.cut = part.cut;
+        batch.covered = part.offset + 1;
+    }
+
+    /// Returns where a part leads each partition. Who applies all partitions counts the cuts topic as one of them; a
+    /// member says now and then how far all of its share is, at rest or not.
+    fn steps(&mut self, part: &Part) -> Vec<((String, i32), i64)> {
+        let ranges = part.cut.ranges.iter();
+        let mut steps: Vec<_> =
+            ranges.map(|range| ((range.topic.clone(), range.partition), range.next)).collect();
+        let Some(share) = &self.share else {
+            steps.push(((self.cuts.clone(), 0), part.offset + 1));
+            return steps;
+        };
+        if self.said_all.elapsed() >= SAY_ALL {
+            self.said_all = Instant::now();
+            for partition in share.iter() {
+                if !steps.iter().any(|(moved, _)| moved == partition) {
+                    steps.push((partition.clone(), self.positions.get(partition).copied().unwrap_or(0)));
+                }
+            }
+        }
+        steps
+    }
+}
+
+/// Waits until a batch may be handed over: it is due or full, and the target is free. `None` when the target is gone.
+async fn ready(
+    sender: &mpsc::Sender<Gathered>,
+    due: tokio::time::Instant,
+    full: bool,
+) -> Option<mpsc::Permit<'_, Gathered>> {
+    if !full {
+        tokio::time::sleep_until(due).await;
+    }
+    sender.reserve().await.ok()
+}
