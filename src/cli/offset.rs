@@ -146,7 +146,7 @@ fn recover(config: &Config, yes: bool) -> Result<Outcome, Error> {
         return Ok(Outcome::Warning);
     }
     let mut stored = first(config);
-    forward(&mut stored, recorded);
+    forward(&mut stored, &recorded);
     OffsetDir::lock(&config.offset.dir, &config.pipeline)?.replace(&stored)?;
     println!("done: the offset file is rebuilt");
     Ok(Outcome::Fine)

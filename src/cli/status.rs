@@ -208,13 +208,7 @@ fn behind(
     let at = |partition: &(String, i32)| positions.get(partition).copied();
     let next = at(&(cuts_topic(config.topic_prefix()), 0)).max(covered).unwrap_or(0);
     // The record before `next` may be a control record: begin a little earlier.
-    let mut cuts = read_cuts(config, next.saturating_sub(3))?;
-    // What a publisher wrote after another one had taken over does not count.
-    let mut epoch = 0;
-    cuts.retain(|recorded| {
-        epoch = epoch.max(recorded.cut.epoch);
-        recorded.cut.epoch == epoch
-    });
+    let cuts = read_cuts(config, next.saturating_sub(3))?;
     let is_applied = |recorded: &&Recorded| {
         let open = |range: &Range| at(&(range.topic.clone(), range.partition)) < Some(range.next);
         recorded.offset < next || (shared && !recorded.cut.ranges.iter().any(open))

@@ -103,13 +103,16 @@ impl Reader {
         Ok(Self { consumer, topic, low, high })
     }
 
-    /// Returns the pipeline's records from Kafka offset `from` on.
+    /// Returns the pipeline's records from Kafka offset `from` on, without those that a publisher wrote after another
+    /// one had taken over.
     fn cuts(&self, config: &Config, from: i64) -> Result<Vec<Recorded>, PublishError> {
         let start = from.max(self.low);
         let mut cuts = Vec::new();
+        let mut epoch = 0;
         if self.high > start {
             self.read(start, |recorded| {
-                if recorded.cut.pipeline == config.pipeline {
+                if recorded.cut.pipeline == config.pipeline && recorded.cut.epoch >= epoch {
+                    epoch = recorded.cut.epoch;
                     cuts.push(recorded);
                 }
             })?;

@@ -188,10 +188,47 @@ impl Publisher {
         Ok(publisher)
     }
 
-    /// Says in whose name is published: the number of this start, and the source.
-    pub fn begin(&mut self, epoch: u64, identity: Identity) {
-        self.epoch = epoch;
+    /// Says which source is published.
+    pub fn begin(&mut self, identity: Identity) {
         self.identity = identity;
+    }
+
+    /// Takes the pipeline over: writes a cuts record of a new epoch, without messages, at the position where this
+    /// publisher goes on. From there on readers pass over what a former one still writes, so this holds without Kafka
+    /// transactions too. Returns the record's Kafka offset.
+    ///
+    /// Where somebody else's record came before it, the caller has to read that and claim again.
+    pub fn claim(
+        &mut self,
+        epoch: u64,
+        position: &Position,
+        last: Option<&Cut>,
+    ) -> Result<i64, PublishError> {
+        self.epoch = epoch;
+        let (turn, token) = self.next_producer();
+        self.producers[turn].begin()?;
+        let staged = Staged {
+            producer: Arc::clone(&self.producers[turn]),
+            token,
+            sent: 0,
+            cut: Cut {
+                format: 1,
+                pipeline: self.pipeline.clone(),
+                epoch,
+                pass: position.pass,
+                part: position.inside.as_ref().map_or(0, |inside| inside.part - 1),
+                done: position.inside.is_none(),
+                rows: 0,
+                source_micros: last.map_or(0, |last| last.source_micros),
+                position: position.clone(),
+                system: last.map_or(0, |last| last.system),
+                timeline: last.map_or(0, |last| last.timeline),
+                ranges: Vec::new(),
+            },
+            cuts: self.topics[CUTS].clone(),
+            anchors: Vec::new(),
+        };
+        Ok(staged.finish()?.cuts_offset)
     }
 
     /// Sends the messages of one part and waits until the broker has acknowledged them. They do not count before

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::supervisor::Ready;
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::error::Error;
 use crate::offset::{self, FORMAT, OffsetDir, Stored};
 use crate::position::{Identity, Position};
@@ -33,7 +33,7 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
     let tail =
         Tail::connect(&config, config.source_url()?, stored.position.clone(), known, &stored.anchors).await?;
     stored.source = tail.identity().clone();
-    publisher.begin(stored.epoch, stored.source.clone());
+    publisher.begin(stored.source.clone());
     let offsets = Arc::new(Mutex::new(offsets));
     save(&offsets, &stored)?;
     tracing::info!(
@@ -49,7 +49,8 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
     let (confirmed, to_save) = mpsc::channel(16);
     let (sent, to_commit) = mpsc::channel(1);
     let sending = tokio::task::spawn_blocking(move || send(publisher, received, sent));
-    let committing = tokio::task::spawn_blocking(move || commit(to_commit, confirmed));
+    let watch = Watch::new(&config, &stored);
+    let committing = tokio::task::spawn_blocking(move || commit(to_commit, confirmed, watch));
     let saving = tokio::task::spawn_blocking(move || save_all(&offsets, stored, to_save));
     let reading = AbortOnDropHandle::new(tokio::spawn(read(Arc::clone(&config), tail, steps, stop, ready)));
     // The first error counts: when a stage goes, those before it only find their channel closed.
@@ -84,7 +85,7 @@ fn open(config: &Config) -> Result<(Publisher, OffsetDir, Stored), Error> {
     let mut offsets = OffsetDir::lock(&config.offset.dir, &config.pipeline)?;
     let stored = offsets.load()?;
     // First fence whoever published before; only then is the end of the cuts topic the end.
-    let publisher = Publisher::open(config)?;
+    let mut publisher = Publisher::open(config)?;
     let known = stored.as_ref().and_then(|stored| {
         let part = stored.position.inside.as_ref().map(|inside| inside.part - 1);
         stored.cuts_offset.map(|offset| (offset, stored.position.pass, part))
@@ -98,11 +99,39 @@ fn open(config: &Config) -> Result<(Publisher, OffsetDir, Stored), Error> {
             None => Error::FirstStart { pipeline, dir: dir() },
         });
     };
-    if let Some(recorded) = recorded {
-        forward(&mut stored, recorded);
-    }
-    stored.epoch += 1;
+    claim(config, &mut publisher, &mut stored, recorded)?;
     Ok((publisher, offsets, stored))
+}
+
+/// Takes the pipeline over where the cuts topic says. Repeated while records of a former publisher, which nothing but
+/// the claim can stop with `delivery = "at_least_once"`, still come in before it.
+fn claim(
+    config: &Config,
+    publisher: &mut Publisher,
+    stored: &mut Stored,
+    mut last: Option<Recorded>,
+) -> Result<(), Error> {
+    let mut claimed = None;
+    loop {
+        if let Some(last) = &last {
+            forward(stored, last);
+        }
+        let seen = claimed.or(stored.cuts_offset).map_or(0, |offset| offset + 1);
+        let epoch = stored.epoch + 1;
+        let mine = publisher.claim(epoch, &stored.position, last.as_ref().map(|last| &last.cut))?;
+        let between = read_cuts(config, seen)?;
+        // Behind a claim, ours or a former one, records of lower epochs do not count.
+        let least = stored.epoch + u64::from(claimed.is_some());
+        let counts = |recorded: &Recorded| recorded.offset < mine && recorded.cut.epoch >= least;
+        let other = between.into_iter().rfind(counts);
+        claimed = Some(mine);
+        stored.epoch = epoch;
+        if other.is_none() {
+            stored.cuts_offset = Some(mine);
+            return Ok(());
+        }
+        last = other;
+    }
 }
 
 /// What the tail hands to the publisher, in order.
@@ -190,12 +219,43 @@ fn send(
     Ok(())
 }
 
+/// Notices another publisher where Kafka does not fence: nobody else writes to the cuts topic between two records.
+struct Watch {
+    config: Arc<Config>,
+    epoch: u64,
+    last: Option<i64>,
+}
+
+impl Watch {
+    fn new(config: &Arc<Config>, stored: &Stored) -> Self {
+        Self { config: Arc::clone(config), epoch: stored.epoch, last: stored.cuts_offset }
+    }
+
+    /// Looks at what lies between the last record of this publisher and its newest one, at `offset`.
+    fn see(&mut self, offset: i64) -> Result<(), PublishError> {
+        let last = self.last.replace(offset);
+        let gap =
+            last.filter(|last| last + 1 < offset && self.config.kafka.delivery == Delivery::AtLeastOnce);
+        let Some(last) = gap else { return Ok(()) };
+        let newer = |recorded: &Recorded| recorded.cut.epoch > self.epoch;
+        match read_cuts(&self.config, last + 1)?.iter().any(newer) {
+            true => Err(PublishError::Fenced { pipeline: self.config.pipeline.clone() }),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Commits part by part, in order, while the next one is being sent. What is confirmed goes on to the file.
-fn commit(mut sent: mpsc::Receiver<Sent>, confirmed: mpsc::Sender<Confirmed>) -> Result<(), PublishError> {
+fn commit(
+    mut sent: mpsc::Receiver<Sent>,
+    confirmed: mpsc::Sender<Confirmed>,
+    mut watch: Watch,
+) -> Result<(), PublishError> {
     while let Some(step) = sent.blocking_recv() {
         let step = match step {
             Sent::Part(staged) => {
                 let published = staged.finish()?;
+                watch.see(published.cuts_offset)?;
                 tracing::debug!(pass = published.position.pass, rows = published.rows, "published");
                 Confirmed::Published(published)
             }
@@ -253,9 +313,9 @@ fn save(offsets: &Mutex<OffsetDir>, stored: &Stored) -> Result<(), Error> {
 }
 
 /// Moves a position forward to what the cuts topic says: the file may lag behind it.
-pub(crate) fn forward(stored: &mut Stored, recorded: Recorded) {
+pub(crate) fn forward(stored: &mut Stored, recorded: &Recorded) {
     if Some(recorded.offset) > stored.cuts_offset {
-        stored.position = recorded.cut.position;
+        stored.position = recorded.cut.position.clone();
         stored.cuts_offset = Some(recorded.offset);
         stored.anchors.clear();
     }

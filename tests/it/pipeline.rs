@@ -15,6 +15,7 @@ mod cuts;
 mod shared;
 mod crashes;
 mod stopping;
+mod takeover;
 mod offsets;
 mod strangers;
 mod capture;

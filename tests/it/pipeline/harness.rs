@@ -102,6 +102,15 @@ impl Pipeline {
         self.settings.push((variable, value.to_owned()));
     }
 
+    /// Goes on with a copy of the offset directory, as another machine would: the former one and its lock stay.
+    pub(crate) fn move_offsets(&mut self) {
+        let copy = self.dir.path().join(format!("offsets-{}", self.settings.len()));
+        std::fs::create_dir(&copy).unwrap();
+        let file = std::fs::read(self.offset_file()).unwrap();
+        std::fs::write(copy.join(format!("{}.json", self.name)), file).unwrap();
+        self.set("offset.dir", copy.to_str().unwrap());
+    }
+
     /// Says that a warning or an error with this text is part of the test.
     pub(crate) fn expect(&self, text: &str) {
         self.expected.lock().unwrap().push(text.to_owned());
