@@ -174,6 +174,7 @@ fn consume(error: &ConsumeError) -> Disposition {
         ConsumeError::NoTopic { .. }
         | ConsumeError::Gone { .. }
         | ConsumeError::Recreated { .. }
+        | ConsumeError::Gap { .. }
         | ConsumeError::Incomplete { .. }
         | ConsumeError::Thread { .. }
         | ConsumeError::Foreign { .. }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
-use crate::wire::{WireError, cuts_topic};
+use crate::wire::{Step, WireError, cuts_topic};
 
 pub use kafka::GroupOffsets;
 pub use members::Share;
@@ -73,6 +73,22 @@ pub enum ConsumeError {
         first: i64,
         /// Next Kafka offset behind what is applied.
         applied: i64,
+    },
+    /// Records of the cuts topic are missing.
+    #[error(
+        "{topic} holds pass {} part {} at offset {offset}, behind pass {} part {}: records between them are gone (topic \
+         deleted and created again, or Kafka has lost data); compare the stores, then decide with `tripline offset reset`",
+        found.pass, found.part, last.pass, last.part
+    )]
+    Gap {
+        /// The cuts topic.
+        topic: String,
+        /// Kafka offset.
+        offset: i64,
+        /// What was applied last.
+        last: Step,
+        /// What stands there.
+        found: Step,
     },
     /// Messages that a cuts record counts are not there.
     #[error(

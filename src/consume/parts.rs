@@ -9,7 +9,7 @@ use super::{ConsumeError, Positions, Resumed, Share};
 use crate::config::Config;
 use crate::event::{Change, Op};
 use crate::table::{Table, TableName};
-use crate::wire::{Cut, Range, cuts_topic, data_topic, schemas_topic, split_envelope};
+use crate::wire::{Cut, Range, Step, cuts_topic, data_topic, schemas_topic, split_envelope};
 
 /// Wait for a message before asking whether the consumer has passed the end of a range without one.
 const ASK_POSITION: Duration = Duration::from_millis(200);
@@ -47,6 +47,8 @@ pub(super) struct Parts {
     covered: Positions,
     /// Epoch of the last cut.
     epoch: u64,
+    /// The last part, once it is known.
+    last: Option<Step>,
     current: Option<Partial>,
     /// Messages that were drawn but lie behind the range that was read.
     held: BTreeMap<(String, i32), VecDeque<Record>>,
@@ -69,7 +71,7 @@ impl Parts {
     ) -> Result<Self, ConsumeError> {
         let prefix = config.topic_prefix();
         let (cuts, schemas) = (cuts_topic(prefix), schemas_topic(prefix));
-        let Resumed { mut positions, covered, epoch } = resumed.clone();
+        let Resumed { mut positions, covered, epoch, last } = resumed.clone();
         if let Some(share) = &share {
             // Nothing before the place where all of the share is applied has to be read again.
             let least = share.iter().map(|partition| covered.get(partition).copied().unwrap_or(0)).min();
@@ -84,6 +86,7 @@ impl Parts {
             positions,
             covered,
             epoch,
+            last,
             current: None,
             held: BTreeMap::new(),
             schemas: Schemas { prefix: prefix.to_owned(), topic: schemas, known: BTreeMap::new() },
@@ -124,7 +127,12 @@ impl Parts {
             // Not ours to apply: another pipeline's parts, and those of a publisher that came late, behind the first
             // record of the one that took over. What they hold was published again.
             if cut.pipeline == self.pipeline && cut.epoch >= self.epoch {
+                if let Some(last) = self.last.filter(|last| !cut.follows(*last)) {
+                    let topic = self.cuts.clone();
+                    return Err(ConsumeError::Gap { topic, offset: record.offset, last, found: cut.step() });
+                }
                 self.epoch = cut.epoch;
+                self.last = Some(cut.step());
                 break (record, cut);
             }
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::event::Change;
 use crate::table::{Table, TableName};
-use crate::wire::Cut;
+use crate::wire::{Cut, Step};
 
 /// Next Kafka offset by topic and partition. The cuts topic's partition 0 is one of them.
 pub type Positions = BTreeMap<(String, i32), i64>;
@@ -21,6 +21,8 @@ pub struct Resumed {
     pub covered: Positions,
     /// Epoch of the last cut that was applied, 0 when the target does not say.
     pub epoch: u64,
+    /// The part of a pass that was applied last, where the target applies whole passes and says so.
+    pub last: Option<Step>,
 }
 
 /// One partition's step: from the offset at which the target stood to the offset behind the batch.

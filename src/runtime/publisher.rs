@@ -234,6 +234,13 @@ impl Watch {
     /// Looks at what lies between the last record of this publisher and its newest one, at `offset`.
     fn see(&mut self, offset: i64) -> Result<(), PublishError> {
         let last = self.last.replace(offset);
+        if let Some(last) = last.filter(|last| offset <= *last) {
+            let found = format!(
+                "the cuts topic goes back to offset {offset} after {last}: it was deleted and created again, or Kafka has \
+                 lost data"
+            );
+            return Err(PublishError::Contradiction { found });
+        }
         let gap =
             last.filter(|last| last + 1 < offset && self.config.kafka.delivery == Delivery::AtLeastOnce);
         let Some(last) = gap else { return Ok(()) };

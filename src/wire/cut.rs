@@ -25,6 +25,8 @@ pub struct Cut {
     pub part: u32,
     /// True for the last part of a pass: the state behind it is one the source showed.
     pub done: bool,
+    /// True when a person moved the position back: the next pass begins anew from there.
+    pub restart: bool,
     /// Log rows in this part.
     pub rows: u64,
     /// The source's clock when the snapshot of the pass was taken, microseconds since 1970.
@@ -37,6 +39,32 @@ pub struct Cut {
     pub timeline: u32,
     /// For every partition that moved: what belongs to this part.
     pub ranges: Vec<Range>,
+}
+
+/// Which part of a pass a cut stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Number of the pass.
+    pub pass: u64,
+    /// Number of the part inside the pass.
+    pub part: u32,
+    /// The pass ends with it.
+    pub done: bool,
+}
+
+impl Cut {
+    /// Returns which part this is. Behind a restart comes a new pass.
+    pub fn step(&self) -> Step {
+        Step { pass: self.pass, part: self.part, done: self.done || self.restart }
+    }
+
+    /// Tells whether this cut may stand behind the part `last`: it is the next one, or a publisher's claim, which repeats
+    /// the number of the last part.
+    pub fn follows(&self, last: Step) -> bool {
+        let next = if last.done { (last.pass + 1, 0) } else { (last.pass, last.part + 1) };
+        let claim = self.rows == 0 && (self.pass, self.part) == (last.pass, last.part);
+        claim || (self.pass, self.part) == next
+    }
 }
 
 /// Messages of one partition that belong to a cut: those from `first` up to but not including `next` whose headers
@@ -53,4 +81,51 @@ pub struct Range {
     pub next: i64,
     /// How many there are: tombstones count too.
     pub messages: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(pass: u64, part: u32, done: bool, rows: u64) -> Cut {
+        let position = Position::start();
+        let (pipeline, ranges) = ("shop".into(), Vec::new());
+        let (format, epoch, source_micros, system, timeline, restart) = (1, 1, 0, 1, 1, false);
+        Cut {
+            format,
+            pipeline,
+            epoch,
+            pass,
+            part,
+            done,
+            restart,
+            rows,
+            source_micros,
+            position,
+            system,
+            timeline,
+            ranges,
+        }
+    }
+
+    #[test]
+    fn cuts_follow_part_by_part_and_pass_by_pass() {
+        let last = cut(4, 2, false, 9).step();
+        assert!(cut(4, 3, true, 9).follows(last));
+        assert!(cut(4, 2, false, 0).follows(last), "a claim");
+        for lost in [cut(4, 4, true, 9), cut(5, 0, true, 9), cut(4, 2, false, 9), cut(3, 0, true, 0)] {
+            assert!(!lost.follows(last), "{lost:?}");
+        }
+        let end = cut(4, 3, true, 9).step();
+        assert!(cut(5, 0, false, 9).follows(end));
+        assert!(!cut(4, 4, true, 9).follows(end) && !cut(6, 0, true, 9).follows(end));
+    }
+
+    #[test]
+    fn behind_a_restart_comes_a_new_pass() {
+        let restart = Cut { restart: true, ..cut(4, 2, false, 0) };
+        assert!(restart.follows(cut(4, 2, false, 9).step()));
+        assert!(cut(5, 0, true, 9).follows(restart.step()));
+        assert!(!cut(4, 3, true, 9).follows(restart.step()));
+    }
 }

@@ -204,6 +204,7 @@ fn batch_at(changes: Vec<Change>, expected: Option<i64>, next: i64) -> Batch {
         pass: 7,
         part: 0,
         done: true,
+        restart: false,
         rows: changes.len() as u64,
         source_micros: 1_000_000,
         position: Position::start(),

@@ -20,5 +20,6 @@ mod offsets;
 mod strangers;
 mod capture;
 mod outages;
+mod losses;
 mod settings;
 mod refusals;

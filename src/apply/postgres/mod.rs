@@ -247,7 +247,11 @@ impl Target for PostgresTarget {
         self.session = None;
         self.tables.clear();
         let session = session::open_applier(self.url.expose_secret(), &self.pipeline, self.shared).await?;
-        let resumed = state::resumed(&session.client, &self.pipeline).await?;
+        let mut resumed = state::resumed(&session.client, &self.pipeline).await?;
+        if self.shared {
+            // Members note no cut: this one is from before they came.
+            resumed.last = None;
+        }
         self.session = Some(session);
         Ok(resumed)
     }

@@ -7,6 +7,7 @@ use super::error::{NAME, setup};
 use super::session;
 use crate::consume::{Positions, Resumed, TargetError};
 use crate::table::{TableName, quote_literal};
+use crate::wire::Step;
 
 /// What a destination has applied of a pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,11 +47,17 @@ pub(super) async fn resumed(client: &Client, pipeline: &str) -> Result<Resumed, 
         .query(include_str!("../../../sql/apply/positions.sql"), &[&pipeline])
         .await
         .map_err(|error| setup("cannot read tripline.positions", error))?;
+    let cut = cut(client, pipeline).await?;
     let at = |row: &Row, column: usize| ((row.get(0), row.get(1)), row.get(column));
     Ok(Resumed {
         positions: rows.iter().map(|row| at(row, 2)).collect(),
         covered: rows.iter().map(|row| at(row, 3)).collect(),
-        epoch: cut(client, pipeline).await?.map_or(0, |cut| u64::try_from(cut.epoch).unwrap_or(0)),
+        epoch: cut.as_ref().map_or(0, |cut| u64::try_from(cut.epoch).unwrap_or(0)),
+        last: cut.map(|cut| Step {
+            pass: u64::try_from(cut.pass).unwrap_or(0),
+            part: u32::try_from(cut.part).unwrap_or(0),
+            done: cut.done,
+        }),
     })
 }
 

@@ -124,6 +124,7 @@ impl Fixture {
             pass: self.next as u64,
             part: 0,
             done: true,
+            restart: false,
             rows: changes.len() as u64,
             source_micros: 0,
             position: Position::start(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -104,6 +104,50 @@ impl Topics {
         producer.send(record).unwrap();
         producer.flush(ASK).unwrap();
         producer.client().fetch_watermarks(topic, partition, ASK).unwrap().1 - 1
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().unwrap()
+    }
+
+    /// Deletes a topic and creates it again with as many partitions, and waits until both is done.
+    pub(crate) async fn recreate(&self, topic: &str) {
+        let (admin, options) = (self.admin(), AdminOptions::new().operation_timeout(Some(ASK)));
+        let count = self.partitions(topic);
+        admin.delete_topics(&[topic], &options).await.unwrap()[0].as_ref().unwrap();
+        let new = NewTopic::new(topic, i32::try_from(count).unwrap(), TopicReplication::Fixed(1));
+        // The broker takes a moment to forget it.
+        let deadline = Instant::now() + READ;
+        while admin.create_topics([&new], &options).await.unwrap()[0].is_err() {
+            assert!(Instant::now() < deadline, "{topic} is not created again");
+        }
+        while self.partitions(topic) != count {
+            assert!(Instant::now() < deadline, "{topic} is not there again");
+        }
+    }
+
+    /// Adds partitions to a topic.
+    pub(crate) async fn widen(&self, topic: &str, partitions: usize) {
+        let options = AdminOptions::new().operation_timeout(Some(ASK));
+        let wider = NewPartitions::new(topic, partitions);
+        self.admin().create_partitions([&wider], &options).await.unwrap()[0].as_ref().unwrap();
+    }
+
+    /// Removes the messages of a partition below an offset, as retention does.
+    pub(crate) async fn expire(&self, topic: &str, partition: i32, below: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(below)).unwrap();
+        self.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
+    }
+
+    /// Returns the offsets that a partition begins and ends with.
+    pub(crate) fn ends(&self, topic: &str, partition: i32) -> (i64, i64) {
+        self.admin().inner().fetch_watermarks(topic, partition, ASK).unwrap()
+    }
+
+    fn partitions(&self, topic: &str) -> usize {
+        let metadata = self.admin().inner().fetch_metadata(Some(topic), ASK).unwrap();
+        metadata.topics()[0].partitions().len()
     }
 
     /// Checks what `exactly_once` promises for every table: each committed log row stands once and only once, ids of
