@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Config, Log, LogFormat};
 use crate::error::Error;
 use crate::runtime::{self, Halves};
+use crate::tail::Back;
 
 /// Trigger-based change data capture for PostgreSQL: to Kafka, a second PostgreSQL and ClickHouse.
 #[derive(Debug, Parser)]
@@ -97,12 +98,32 @@ pub enum OffsetAction {
         #[arg(long)]
         clear_topics: bool,
     },
+    /// Move the position back: what was logged since is published and applied again
+    Rewind {
+        /// A `cdc_id`, above which rows are published again, or the time since which they were logged
+        #[arg(long, value_name = "CDC_ID|TIME", value_parser = back)]
+        to: Back,
+        /// Do it; without this only say what would be done
+        #[arg(long)]
+        yes: bool,
+    },
     /// Rebuild a lost or damaged offset file from the cuts topic
     Recover {
         /// Do it; without this only say what would be done
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// Reads where to go back to: what is no number is a time, RFC 3339.
+fn back(text: &str) -> Result<Back, String> {
+    if let Ok(id) = text.parse() {
+        return Ok(Back::Id(id));
+    }
+    match time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339) {
+        Ok(_) => Ok(Back::Time(text.to_owned())),
+        Err(_) => Err("neither a cdc_id nor a time such as 2026-01-31T12:00:00Z".into()),
+    }
 }
 
 /// How a command went.

@@ -12,6 +12,7 @@ use crate::publish::{delete_group, delete_topics, read_last_cut};
 use crate::runtime::{first, forward};
 use crate::session;
 use crate::table::TableName;
+use crate::tail::{Back, rewind};
 
 pub(super) async fn run(config: &Config, action: &OffsetAction) -> Result<Outcome, Error> {
     match action {
@@ -20,6 +21,7 @@ pub(super) async fn run(config: &Config, action: &OffsetAction) -> Result<Outcom
             let reset = Reset { clear_destination: *clear_destination, clear_topics: *clear_topics };
             reset.run(config, *yes, *dry_run).await
         }
+        OffsetAction::Rewind { to, yes } => rewound(config, to, *yes).await,
         OffsetAction::Recover { yes } => tokio::task::block_in_place(|| recover(config, *yes)),
     }
 }
@@ -133,6 +135,34 @@ impl Reset {
         plan.push(format!("set the offset file in {} back to the start", config.offset.dir.display()));
         plan
     }
+}
+
+/// Moves the position back behind the last cut, which tells what is published.
+async fn rewound(config: &Config, to: &Back, yes: bool) -> Result<Outcome, Error> {
+    let (lock, mut stored) = tokio::task::block_in_place(|| -> Result<_, Error> {
+        let mut lock = OffsetDir::lock(&config.offset.dir, &config.pipeline)?;
+        let mut stored = lock.load()?.unwrap_or_else(|| first(config));
+        if let Some(recorded) = read_last_cut(config, None)? {
+            forward(&mut stored, &recorded);
+        }
+        Ok((lock, stored))
+    })?;
+    let rewound = rewind(config, config.source_url()?, to, &stored.position).await?;
+    println!("offset         {} -> {}", stored.position.offset, rewound.position.offset);
+    println!("snapshot B     {} -> {}", stored.position.base, rewound.position.base);
+    println!("source         {} on cluster {}", rewound.source.database, rewound.source.system);
+    println!("rows           {} in the log are published and applied again", rewound.rows);
+    if !yes {
+        println!("nothing was changed; add --yes to write the offset file");
+        return Ok(Outcome::Warning);
+    }
+    stored.position = rewound.position;
+    stored.source = rewound.source;
+    stored.anchors.clear();
+    let mut lock = lock;
+    tokio::task::block_in_place(|| lock.replace(&stored))?;
+    println!("done: the next start publishes from there, as one pass");
+    Ok(Outcome::Fine)
 }
 
 fn recover(config: &Config, yes: bool) -> Result<Outcome, Error> {

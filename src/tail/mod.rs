@@ -5,6 +5,7 @@
 
 mod identity;
 mod postgres;
+mod rewind;
 mod sql;
 mod window;
 
@@ -19,6 +20,7 @@ use crate::session::SessionError;
 use crate::table::{Table, TableName};
 use crate::wire::{TableEncoder, WireError};
 
+pub use rewind::{Back, Rewound, rewind};
 pub use window::{Message, Window};
 
 use postgres::{Opened, Session};

@@ -1,0 +1,77 @@
+//! Moves a position back, for a person who has decided that rows are to be published again.
+
+use tokio_postgres::SimpleQueryMessage;
+
+use super::TailError;
+use super::postgres::Session;
+use crate::capture;
+use crate::config::Config;
+use crate::position::{Identity, Position, Snapshot, Xid};
+use crate::table::quote_literal;
+
+/// Up to where a position is moved back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Back {
+    /// Rows above this `cdc_id` are published again.
+    Id(u64),
+    /// Rows logged at or after this moment, as PostgreSQL reads a `timestamptz`.
+    Time(String),
+}
+
+/// A position that was moved back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewound {
+    /// Where the pipeline goes on.
+    pub position: Position,
+    /// The source, which is accepted as it is now.
+    pub source: Identity,
+    /// Committed log rows above the new offset.
+    pub rows: u64,
+}
+
+/// Finds the position from which everything behind `back`, and everything that `published` does not cover, is
+/// published. Reads the log tables at `url` and changes nothing.
+///
+/// Above the new offset, the new snapshot B shows nothing: its xmin is the oldest transaction that owns a row there or
+/// is still open. What lies below the offset is settled, because the offset never rises here.
+pub async fn rewind(
+    config: &Config,
+    url: &str,
+    back: &Back,
+    published: &Position,
+) -> Result<Rewound, TailError> {
+    const WHAT: &str = "looking for the position";
+    let session = Session::open(url, &config.capture.schema, config.tail.lock_timeout_ms).await?;
+    let source = session.identity().await?;
+    source.check(source.in_recovery, source.timeline)?;
+    let captured = capture::load(session.client(), &config.capture.schema).await?;
+    let selects = captured.iter().map(|captured| {
+        format!("select cdc_id, cdc_txid, cdc_at from {}", captured.log_table.quoted())
+    });
+    let logs = selects.collect::<Vec<_>>().join(" union all ");
+    let ask = async |sql: String| {
+        let answer = session.client().simple_query(&sql).await;
+        let answer = answer.map_err(|source| TailError::Query { what: WHAT, source })?;
+        let row = answer.into_iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        row.ok_or(TailError::Answer(WHAT))
+    };
+    let wanted = match back {
+        Back::Id(id) => *id,
+        Back::Time(time) => {
+            let sql = include_str!("../../sql/tail/before.sql");
+            let row = ask(sql.replace("{{logs}}", &logs).replace("{{time}}", &quote_literal(time))).await?;
+            row.get(0).and_then(|id| id.parse().ok()).unwrap_or(published.offset)
+        }
+    };
+    let offset = wanted.min(published.offset);
+    let sql = include_str!("../../sql/tail/rewind.sql");
+    let row = ask(sql.replace("{{logs}}", &logs).replace("{{offset}}", &offset.to_string())).await?;
+    let number = |column: usize| row.get(column).and_then(|text| text.parse::<u64>().ok());
+    let oldest: Xid = number(0).ok_or(TailError::Answer(WHAT))?.min(published.base.xmin);
+    let base = Snapshot { xmin: oldest, xmax: oldest, running: Vec::new() };
+    let position = Position { pass: published.pass, base, offset, inside: None };
+    Ok(Rewound { position, source, rows: number(1).ok_or(TailError::Answer(WHAT))? })
+}
