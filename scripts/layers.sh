@@ -41,5 +41,9 @@ only 'the vocabulary does no I/O' '\b(tokio|rdkafka|tokio_postgres|std::(fs|net|
   'src/(session|main|lib|error|config|cli/.*|capture/.*|tail/.*|publish/.*|offset/.*|consume/.*|apply/.*|mirror/.*|runtime/.*|config/.*|telemetry.*|snapshot.*|retention.*)(\.rs)?'
 only 'a process ends in main alone, or at a second signal' 'process::exit|eprintln!' 'src/main\.rs'
 
+if cargo tree --locked --edges normal --prefix none | grep -q '^fail v'; then
+  echo 'failpoints belong to tests: the crate fail is part of an ordinary build' && found=1
+fi
+
 [ $found = 0 ] && echo 'layers: as they should be'
 exit $found

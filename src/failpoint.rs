@@ -5,7 +5,7 @@
 //! and the other actions of the crate `fail` work too.
 
 /// Every point, in the order in which a change passes them.
-pub const POINTS: [&str; 22] = [
+pub const POINTS: [&str; 23] = [
     // A window is in memory, and its transaction at the source closed.
     "tail::after-read",
     // The schemas of new tables are on their topic.
@@ -38,6 +38,8 @@ pub const POINTS: [&str; 22] = [
     "apply::before-batch",
     // The destination answered a statement of a batch.
     "apply::between-statements",
+    // A batch of a larger pass is there, and the transaction goes on.
+    "apply::after-part",
     // All that is left is to send the end of the transaction.
     "apply::before-commit",
     // Rows and positions are there.

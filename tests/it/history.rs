@@ -7,5 +7,6 @@ pub(crate) mod check;
 mod observer;
 mod round;
 
+mod fenced;
 mod kills;
 mod random;

@@ -77,8 +77,8 @@ impl Drop for Orphans {
 }
 
 /// Returns the seeds to run, from `TRIPLINE_TEST_SEEDS`: a list of numbers and ranges.
-pub(crate) fn seeds() -> Vec<u64> {
-    let text = std::env::var("TRIPLINE_TEST_SEEDS").unwrap_or_else(|_| "1,2".into());
+pub(crate) fn seeds(default: &str) -> Vec<u64> {
+    let text = std::env::var("TRIPLINE_TEST_SEEDS").unwrap_or_else(|_| default.into());
     let number = |text: &str| text.trim().parse::<u64>().expect("TRIPLINE_TEST_SEEDS: numbers and ranges");
     let range = |part: &str| match part.split_once('-') {
         Some((first, last)) => number(first)..=number(last),
@@ -102,6 +102,8 @@ pub(crate) struct Workload {
     pub(crate) seed: u64,
     /// Concurrent writers.
     pub(crate) writers: u64,
+    /// How long each rests between two transactions.
+    pub(crate) rest: Duration,
     /// How long they begin new transactions.
     pub(crate) lasting: Duration,
     /// Rows of a bulk statement.
@@ -213,6 +215,7 @@ impl Writer {
         self.client.batch_execute("set deadlock_timeout = '50ms'").await.unwrap();
         while Instant::now() < until && !self.stop.load(Ordering::Relaxed) {
             self.transaction += 1;
+            tokio::time::sleep(self.workload.rest).await;
             match self.transact().await {
                 Ok(End::Commit) => outcome.commits += 1,
                 Ok(End::Abort) => outcome.aborts += 1,

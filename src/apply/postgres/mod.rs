@@ -317,7 +317,7 @@ impl Target for PostgresTarget {
             );
         }
         let Err(failure) = result else {
-            failpoint::hit("apply::after-commit");
+            failpoint::hit(if batch.commit { "apply::after-commit" } else { "apply::after-part" });
             return Ok(());
         };
         if failure.is_overtaken() {

@@ -19,6 +19,18 @@ const HALVES: [&str; 2] = ["publish", "apply"];
 /// How a process ends that dies at a failpoint.
 const SIGABRT: i32 = 6;
 
+/// Where a kill makes a part, or a batch, come again.
+const REPEATING: [&str; 8] = [
+    "publish::after-produce",
+    "publish::before-acks",
+    "publish::after-acks",
+    "publish::after-cut",
+    "publish::after-commit",
+    "apply::before-commit",
+    "apply::after-commit",
+    "apply::after-part",
+];
+
 /// Returns the failpoints of one half.
 fn points(half: &str) -> Vec<&'static str> {
     let of_apply = |point: &str| point.starts_with("apply::") || point.starts_with("mirror::");
@@ -30,8 +42,9 @@ fn passes(point: &str, rng: &mut StdRng) -> u32 {
     let most = match point {
         // Once in a daemon's life.
         "publish::after-schemas" => 0,
-        "publish::after-produce" | "apply::between-statements" => 200,
-        _ => 5,
+        "publish::after-produce" => 200,
+        "apply::between-statements" => 30,
+        _ => 3,
     };
     rng.random_range(0..=most)
 }
@@ -48,10 +61,11 @@ fn has_died(daemon: &mut Daemon, point: &str) -> bool {
     true
 }
 
-/// Lets one half die at each of its points, in some order; then it stays.
-async fn die_everywhere(pipeline: &Pipeline, half: &str, seed: u64) -> Daemon {
+/// Lets one half die at each of the points that are its own, in some order; then it stays.
+async fn die_everywhere(pipeline: &Pipeline, half: &str, chosen: &[&str], seed: u64) -> Daemon {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut points = points(half);
+    points.retain(|point| chosen.contains(point));
     points.shuffle(&mut rng);
     for point in points {
         let mut daemon = armed(pipeline, half, point, &mut rng);
@@ -74,7 +88,7 @@ async fn die_at_random(pipeline: &Pipeline, half: &str, seed: u64) -> (Daemon, [
     let until = tokio::time::Instant::now() + lasting();
     while tokio::time::Instant::now() < until {
         // The moment is the test: it may be in the start, a pass, a commit.
-        let moment = Duration::from_millis(rng.random_range(20..2500));
+        let moment = Duration::from_millis(rng.random_range(20..5000));
         if rng.random_ratio(1, 4) {
             let daemon = pipeline.start(half);
             tokio::time::sleep(moment).await;
@@ -98,14 +112,16 @@ async fn die_at_random(pipeline: &Pipeline, half: &str, seed: u64) -> (Daemon, [
 }
 
 /// All kills in one pipeline: what is left behind by one is what the next start finds.
-async fn every_point(delivery: Delivery) {
+async fn every_point(delivery: Delivery, points: &[&str]) {
     let seed = seed();
-    let mut round = Round::start(seed, delivery, &[("tail.window_rows", "50")]).await;
+    // Passes of several parts, and of several batches.
+    let settings = [("tail.window_rows", "400"), ("apply.batch_rows", "200")];
+    let mut round = Round::start(seed, delivery, &settings).await;
     let pipeline = &round.pipeline;
-    let [publish, apply] = HALVES.map(|half| die_everywhere(pipeline, half, seed));
+    let [publish, apply] = HALVES.map(|half| die_everywhere(pipeline, half, points, seed));
     let (publisher, applier) = tokio::join!(publish, apply);
     let checked = round.finish().await;
-    println!("seed {seed} {delivery:?}: {} kills survived, {checked}", POINTS.len());
+    println!("seed {seed} {delivery:?}: {} kills survived, {checked}", points.len());
     for daemon in [publisher, applier] {
         round.pipeline.stop(daemon).await;
     }
@@ -113,17 +129,17 @@ async fn every_point(delivery: Delivery) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_at_every_failpoint_leave_every_change_once_and_the_stores_equal() {
-    every_point(Delivery::ExactlyOnce).await;
+    every_point(Delivery::ExactlyOnce, &POINTS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kills_at_every_failpoint_with_at_least_once_never_take_the_destination_back() {
-    every_point(Delivery::AtLeastOnce).await;
+async fn kills_with_at_least_once_never_take_the_destination_back() {
+    every_point(Delivery::AtLeastOnce, &REPEATING).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_kills_leave_the_history_whole() {
-    for seed in seeds() {
+    for seed in seeds("2") {
         let delivery = if seed % 3 == 0 { Delivery::AtLeastOnce } else { Delivery::ExactlyOnce };
         let window = ["25", "50", "300", "5000"][usize::try_from(seed % 4).unwrap()];
         let mut round = Round::start(seed, delivery, &[("tail.window_rows", window)]).await;
