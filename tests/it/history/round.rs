@@ -67,7 +67,6 @@ impl fmt::Display for Checked {
 impl Round {
     /// Makes a pipeline of its own and starts the writers; no daemon yet.
     pub(super) async fn start(seed: u64, delivery: Delivery, settings: &[(&str, &str)]) -> Self {
-        println!("TRIPLINE_TEST_SEEDS={seed}");
         let mut settings = settings.to_vec();
         if delivery == Delivery::AtLeastOnce {
             settings.push(("kafka.delivery", "at_least_once"));
