@@ -31,7 +31,8 @@ eval "$(scripts/services.sh env)"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/tripline/target}
 export TRIPLINE_TEST_SEEDS=$first-$((first + seeds - 1)) TRIPLINE_TEST_SECONDS=$seconds
 
-cargo test --locked --test it history::kills::random -- --nocapture | tee /dev/stderr | awk '
+cargo test --locked --test it history::kills::random -- --nocapture | awk '
+  { print; fflush() }
   # seed 3 ExactlyOnce window_rows 5000: 9 kills at failpoints and 4 at random moments survived, 5 messages checked, …
   /^seed / && / survived, / {
     rounds++
