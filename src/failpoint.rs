@@ -5,9 +5,11 @@
 //! and the other actions of the crate `fail` work too.
 
 /// Every point, in the order in which a change passes them.
-pub const POINTS: [&str; 23] = [
+pub const POINTS: [&str; 24] = [
     // A window is in memory, and its transaction at the source closed.
     "tail::after-read",
+    // The pipeline is taken over, and the offset file does not know.
+    "publish::after-claim",
     // The schemas of new tables are on their topic.
     "publish::after-schemas",
     // One message was handed to the producer.

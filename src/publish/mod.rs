@@ -230,7 +230,9 @@ impl Publisher {
             cuts: self.topics[CUTS].clone(),
             anchors: Vec::new(),
         };
-        Ok(staged.finish()?.cuts_offset)
+        let claimed = staged.finish()?.cuts_offset;
+        failpoint::hit("publish::after-claim");
+        Ok(claimed)
     }
 
     /// Sends the messages of one part and waits until the broker has acknowledged them. They do not count before

@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SIGABRT: i32 = 6;
 
 /// Where a kill makes a part, or a batch, come again.
-const REPEATING: [&str; 8] = [
+const REPEATING: [&str; 9] = [
+    "publish::after-claim",
     "publish::after-produce",
     "publish::before-acks",
     "publish::after-acks",
@@ -43,7 +44,7 @@ fn points(half: &str) -> Vec<&'static str> {
 fn passes(point: &str, rng: &mut StdRng) -> u32 {
     let most = match point {
         // Once in a daemon's life.
-        "publish::after-schemas" => 0,
+        "publish::after-claim" | "publish::after-schemas" => 0,
         "publish::after-produce" => 200,
         "apply::between-statements" => 30,
         _ => 3,
