@@ -150,7 +150,7 @@ async fn random_kills_leave_the_history_whole() {
     for seed in seeds("2") {
         println!("TRIPLINE_TEST_SEEDS={seed}");
         let delivery = if seed % 3 == 0 { Delivery::AtLeastOnce } else { Delivery::ExactlyOnce };
-        let window = ["25", "50", "300", "5000"][usize::try_from(seed % 4).unwrap()];
+        let window = ["100", "300", "1000", "5000"][usize::try_from(seed % 4).unwrap()];
         let mut round = Round::start(seed, delivery, &[("tail.window_rows", window)]).await;
         let pipeline = &round.pipeline;
         let [publish, apply] = HALVES.map(|half| die_at_random(pipeline, half, seed));

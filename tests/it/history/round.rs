@@ -91,7 +91,7 @@ impl Round {
             seed,
             writers: 4,
             // The pipeline of a debug build, killed all the time, has to keep up.
-            rest: Duration::from_millis(100),
+            rest: Duration::from_millis(200),
             lasting: AT_MOST,
             bulk_rows: 300,
             repeatable_read: 0.1,
