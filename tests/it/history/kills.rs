@@ -45,6 +45,8 @@ fn passes(point: &str, rng: &mut StdRng) -> u32 {
     let most = match point {
         // Once in a daemon's life.
         "publish::after-claim" | "publish::after-schemas" => 0,
+        // Only where a pass is larger than a batch.
+        "apply::after-part" => 0,
         "publish::after-produce" => 200,
         "apply::between-statements" => 30,
         _ => 3,
@@ -123,7 +125,7 @@ async fn die_at_random(pipeline: &Pipeline, half: &str, seed: u64) -> (Daemon, [
 async fn every_point(delivery: Delivery, points: &[&str]) {
     let seed = seed();
     // Passes of several parts, and of several batches.
-    let settings = [("tail.window_rows", "400"), ("apply.batch_rows", "200")];
+    let settings = [("tail.window_rows", "200"), ("apply.batch_rows", "100")];
     let mut round = Round::start(seed, delivery, &settings).await;
     let pipeline = &round.pipeline;
     let [publish, apply] = HALVES.map(|half| die_everywhere(pipeline, half, points, seed));
