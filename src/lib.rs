@@ -22,7 +22,7 @@
 //!
 //! [`config`], [`event`], [`position`], [`table`] and [`wire`] are the vocabulary: pure, without I/O. [`session`] opens
 //! PostgreSQL sessions, [`runtime`] runs the daemons, [`error`] decides what an error means, [`cli`] is what people
-//! type. docs/architecture.md has the invariants, docs/tail.md the proof.
+//! type, [`failpoint`] where tests let it die. docs/architecture.md has the invariants, docs/tail.md the proof.
 
 pub mod config;
 pub mod event;
@@ -40,3 +40,4 @@ pub mod mirror;
 pub mod runtime;
 pub mod error;
 pub mod cli;
+pub mod failpoint;

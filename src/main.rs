@@ -8,8 +8,10 @@ use clap::Parser;
 use tripline::cli::{self, Args};
 use tripline::config::Config;
 use tripline::error::{Error, chain};
+use tripline::failpoint;
 
 fn main() -> ExitCode {
+    failpoint::arm();
     let args = Args::parse();
     match run(&args) {
         Ok(outcome) => outcome.into(),

@@ -10,6 +10,7 @@ use secrecy::ExposeSecret;
 use super::error::{NAME, ServerError};
 use crate::config;
 use crate::consume::TargetError;
+use crate::failpoint;
 
 /// Longest wait until the server takes the next piece of an insert.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
@@ -101,7 +102,10 @@ impl Server {
             let taken = insert.write(rest).await.map_err(InsertError::new)?;
             rest = &rest[taken..];
         }
-        insert.end().await.map_err(InsertError::new)
+        failpoint::hit("mirror::after-send");
+        insert.end().await.map_err(InsertError::new)?;
+        failpoint::hit("mirror::after-insert");
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use super::plan::{Existing, TablePlan};
 use super::sql;
 use crate::config;
 use crate::consume::{Batch, Resumed, Target, TargetError};
+use crate::failpoint;
 use crate::table::{Table, TableName};
 
 /// Tables that are inserted into at the same time.
@@ -246,7 +247,10 @@ impl<S: ProgressStore> Target for ClickHouseTarget<S> {
             }
             Err(failed) => return Err(failed.error),
         }
-        self.store.save(&batch.progress).await
+        failpoint::hit("mirror::before-progress");
+        self.store.save(&batch.progress).await?;
+        failpoint::hit("mirror::after-progress");
+        Ok(())
     }
 }
 

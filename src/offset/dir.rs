@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::format::{self, Undecodable};
 use super::{OffsetError, Stored, failed, lock, now};
+use crate::failpoint;
 use crate::position::Position;
 
 /// The files of one pipeline.
@@ -160,12 +161,16 @@ impl OffsetDir {
         let Files { current, previous, next, .. } = &self.files;
         let bytes = format::encode(&stored).map_err(|error| failed("encode", current)(error.into()))?;
         write_synced(next, &bytes)?;
+        failpoint::hit("offset::after-sync");
         // A second name first, a rename after: there is no moment without a current or a previous file.
         if self.current().is_some() {
             self.keep_as(previous)?;
+            failpoint::hit("offset::after-previous");
         }
         fs::rename(next, current).map_err(failed("replace", current))?;
+        failpoint::hit("offset::after-rename");
         sync_dir(&self.dir)?;
+        failpoint::hit("offset::after-sync-dir");
         self.current = Some(Some(stored));
         Ok(())
     }
@@ -265,7 +270,9 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), OffsetError> {
         .mode(0o600)
         .open(path)
         .map_err(failed("create", path))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed("write", path))
+    file.write_all(bytes).map_err(failed("write", path))?;
+    failpoint::hit("offset::after-write");
+    file.sync_all().map_err(failed("write", path))
 }
 
 /// Makes the names in a directory durable.

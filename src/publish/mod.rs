@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Delivery};
 use crate::event::Op;
+use crate::failpoint;
 use crate::position::{Anchor, Identity, Position};
 use crate::table::{Table, TableName};
 use crate::tail::{LogTable, Message, Window};
@@ -229,7 +230,9 @@ impl Publisher {
             cuts: self.topics[CUTS].clone(),
             anchors: Vec::new(),
         };
-        Ok(staged.finish()?.cuts_offset)
+        let claimed = staged.finish()?.cuts_offset;
+        failpoint::hit("publish::after-claim");
+        Ok(claimed)
     }
 
     /// Sends the messages of one part and waits until the broker has acknowledged them. They do not count before
@@ -268,8 +271,11 @@ impl Publisher {
                 kafka::SendError::Kafka(source) => PublishError::Kafka { what: "sending", source },
                 kafka::SendError::Delivery(why) => PublishError::Delivery { pass: window.pass, why },
             })?;
+            failpoint::hit("publish::after-produce");
         }
+        failpoint::hit("publish::before-acks");
         self.producers[turn].confirm(sent, window.pass, CONFIRM)?;
+        failpoint::hit("publish::after-acks");
         Ok(Staged {
             producer: Arc::clone(&self.producers[turn]),
             token,
@@ -366,6 +372,7 @@ impl Publisher {
         }
         producer.confirm(fresh.len(), 0, CONFIRM)?;
         producer.commit()?;
+        failpoint::hit("publish::after-schemas");
         self.announced.extend(fresh.into_iter().map(|table| (table.name, table.version)));
         Ok(())
     }
@@ -420,10 +427,13 @@ impl Staged {
             numbers: None,
         };
         producer.send(record).map_err(|error| error.into_publish(cut.pass))?;
+        failpoint::hit("publish::after-cut");
         producer.confirm(sent + 1, cut.pass, CONFIRM)?;
         let moved = producer.moved().into_iter().find(|moved| moved.slot == CUTS);
         let cuts_offset = moved.map_or(0, |moved| moved.next - 1);
+        failpoint::hit("publish::before-commit");
         producer.commit()?;
+        failpoint::hit("publish::after-commit");
         drop(token);
         let rows = usize::try_from(cut.rows).unwrap_or(usize::MAX);
         Ok(Published { position: cut.position, cuts_offset, anchors, rows })

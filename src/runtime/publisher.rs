@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::supervisor::Ready;
 use crate::config::{Config, Delivery};
 use crate::error::Error;
+use crate::failpoint;
 use crate::offset::{self, FORMAT, OffsetDir, Stored};
 use crate::position::{Identity, Position};
 use crate::publish::{PublishError, Published, Publisher, Recorded, Staged, read_cuts, read_last_cut};
@@ -310,6 +311,7 @@ fn save_all(
             newer.apply(&mut stored);
         }
         save(offsets, &stored)?;
+        failpoint::hit("offset::after-save");
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use crate::capture::{self, CaptureError, Captured};
 use crate::config::Config;
+use crate::failpoint;
 use crate::position::{Anchor, Identity, Inside, Mark, Marks, Position, Snapshot};
 use crate::session::SessionError;
 use crate::table::{Table, TableName};
@@ -299,6 +300,7 @@ impl Tail {
             self.position.pass = number - 1;
             return Ok(None);
         }
+        failpoint::hit("tail::after-read");
         self.handed = (self.position.offset, Instant::now());
         Ok(Some(Window {
             pass: number,

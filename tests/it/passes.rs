@@ -17,7 +17,7 @@ use tripline::tail::{Message, Tail, TailError, Window};
 use tripline::wire::{Row, split_envelope};
 
 use crate::db::{TestDb, Which, run, value};
-use crate::workload::forget_prepared;
+use crate::workload::Orphans;
 
 /// Longest wait for a condition that must come true.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,26 +29,6 @@ struct Source {
     orphans: Orphans,
     db: TestDb,
     config: Config,
-}
-
-/// Rolls back prepared transactions that a failed test leaves behind, so that the database can be dropped.
-struct Orphans(String);
-
-impl Drop for Orphans {
-    fn drop(&mut self) {
-        let url = self.0.clone();
-        // A runtime of its own: the test's may be unwinding, and cannot be waited for from inside.
-        let cleaned = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let (client, connection) =
-                    tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-                tokio::spawn(connection);
-                forget_prepared(&client).await;
-            });
-        });
-        assert!(cleaned.join().is_ok() || std::thread::panicking(), "prepared transactions are left");
-    }
 }
 
 /// Returns the url of a test's database.

@@ -1,10 +1,14 @@
 //! Adversarial writers: what applications do to a source at their worst, from one seed.
 //!
-//! Two tables, `public.a` and `public.b` (`id int` key, `v text`), plain or partitioned. Statements that fail for a
-//! reason of the game (deadlock, serialization, unique key, …) are counted; any other error fails the test.
+//! Two tables, `public.a` and `public.b` (`id int` key, `v text`), plain or partitioned, and those of [`ledger`], whose
+//! rows belong together. Statements that fail for a reason of the game (deadlock, serialization, unique key, …) are
+//! counted; any other error fails the test.
+
+mod ledger;
 
 use std::ops::AddAssign;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -14,6 +18,8 @@ use tokio::task::JoinSet;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, NoTls};
 use tripline::table::quote_literal;
+
+pub(crate) use ledger::LEDGER;
 
 /// Keys that the writers fight for: 1 to this.
 const KEYS: i32 = 60;
@@ -44,7 +50,7 @@ pub(crate) fn user_triggers() -> String {
 }
 
 /// Rolls back what prepared transactions of this database are left: it cannot be dropped before.
-pub(crate) async fn forget_prepared(client: &Client) {
+async fn forget_prepared(client: &Client) {
     let others = "select pg_terminate_backend(pid, 10000) from pg_stat_activity \
          where datname = current_database() and pid <> pg_backend_pid()";
     client.batch_execute(others).await.unwrap();
@@ -53,6 +59,38 @@ pub(crate) async fn forget_prepared(client: &Client) {
         let gid = quote_literal(row.get(0));
         client.batch_execute(&format!("rollback prepared {gid}")).await.unwrap();
     }
+}
+
+/// Rolls back prepared transactions that a failed test leaves in the database of this URL, so that it can be dropped.
+pub(crate) struct Orphans(pub(crate) String);
+
+impl Drop for Orphans {
+    fn drop(&mut self) {
+        let url = self.0.clone();
+        // A runtime of its own: the test's may be unwinding, and cannot be waited for from inside.
+        let cleaned = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async { forget_prepared(&connect(&url).await).await });
+        });
+        assert!(cleaned.join().is_ok() || std::thread::panicking(), "prepared transactions are left");
+    }
+}
+
+/// Returns the seeds to run, from `TRIPLINE_TEST_SEEDS`: a list of numbers and ranges.
+pub(crate) fn seeds(default: &str) -> Vec<u64> {
+    let text = std::env::var("TRIPLINE_TEST_SEEDS").unwrap_or_else(|_| default.into());
+    let number = |text: &str| text.trim().parse::<u64>().expect("TRIPLINE_TEST_SEEDS: numbers and ranges");
+    let range = |part: &str| match part.split_once('-') {
+        Some((first, last)) => number(first)..=number(last),
+        None => number(part)..=number(part),
+    };
+    text.split(',').flat_map(range).collect()
+}
+
+/// Returns how long a run lasts, from `TRIPLINE_TEST_SECONDS`.
+pub(crate) fn lasting() -> Duration {
+    let seconds = std::env::var("TRIPLINE_TEST_SECONDS").unwrap_or_else(|_| "4".into());
+    Duration::from_secs_f64(seconds.parse().expect("TRIPLINE_TEST_SECONDS: a number"))
 }
 
 /// What the writers do.
@@ -64,6 +102,8 @@ pub(crate) struct Workload {
     pub(crate) seed: u64,
     /// Concurrent writers.
     pub(crate) writers: u64,
+    /// How long each rests between two transactions.
+    pub(crate) rest: Duration,
     /// How long they begin new transactions.
     pub(crate) lasting: Duration,
     /// Rows of a bulk statement.
@@ -72,6 +112,8 @@ pub(crate) struct Workload {
     pub(crate) repeatable_read: f64,
     /// The tables are partitioned: some statements go to a partition directly.
     pub(crate) partitioned: bool,
+    /// Half of the statements go to the tables of [`LEDGER`].
+    pub(crate) ledger: bool,
 }
 
 /// What came of it.
@@ -96,15 +138,28 @@ impl AddAssign for Outcome {
 
 /// Writers at work; dropping it stops them.
 #[derive(Debug)]
-pub(crate) struct Running(JoinSet<Outcome>);
+pub(crate) struct Running {
+    writers: JoinSet<Outcome>,
+    stop: Arc<AtomicBool>,
+}
 
 impl Running {
     /// Tells whether all writers have ended.
     pub(crate) fn is_over(&mut self, total: &mut Outcome) -> bool {
-        while let Some(ended) = self.0.try_join_next() {
+        while let Some(ended) = self.writers.try_join_next() {
             *total += ended.expect("a writer met only the errors of the game");
         }
-        self.0.is_empty()
+        self.writers.is_empty()
+    }
+
+    /// Lets the writers end the transactions that they are in.
+    pub(crate) async fn finish(mut self) -> Outcome {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut total = Outcome::default();
+        while let Some(ended) = self.writers.join_next().await {
+            total += ended.expect("a writer met only the errors of the game");
+        }
+        total
     }
 }
 
@@ -118,19 +173,20 @@ impl Workload {
     /// Starts the writers.
     pub(crate) async fn start(&self) -> Running {
         let resolver = Arc::new(connect(&self.url).await);
-        let mut writers = JoinSet::new();
+        let (mut writers, stop) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
         for number in 0..self.writers {
             let writer = Writer {
                 client: connect(&self.url).await,
                 resolver: Arc::clone(&resolver),
-                rng: StdRng::seed_from_u64(self.seed * 1_000 + number),
+                rng: StdRng::seed_from_u64(self.seed.wrapping_mul(1_000).wrapping_add(number)),
                 number,
                 transaction: 0,
                 workload: self.clone(),
+                stop: Arc::clone(&stop),
             };
             writers.spawn(writer.run(Instant::now() + self.lasting));
         }
-        Running(writers)
+        Running { writers, stop }
     }
 }
 
@@ -149,6 +205,7 @@ struct Writer {
     number: u64,
     transaction: u64,
     workload: Workload,
+    stop: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -156,8 +213,9 @@ impl Writer {
         let mut outcome = Outcome::default();
         // Deadlocks are part of the game: found early, there are more of them.
         self.client.batch_execute("set deadlock_timeout = '50ms'").await.unwrap();
-        while Instant::now() < until {
+        while Instant::now() < until && !self.stop.load(Ordering::Relaxed) {
             self.transaction += 1;
+            tokio::time::sleep(self.workload.rest).await;
             match self.transact().await {
                 Ok(End::Commit) => outcome.commits += 1,
                 Ok(End::Abort) => outcome.aborts += 1,
@@ -227,7 +285,15 @@ impl Writer {
     /// Returns the next statement.
     fn statement(&mut self) -> String {
         // Few do what hits every row, or they would do little else.
-        if self.number < 2 && self.rng.random_bool(0.02) {
+        let heavy = self.number < 2 && self.rng.random_bool(0.02);
+        if self.workload.ledger && self.rng.random() {
+            let value = self.value();
+            return match heavy {
+                true => ledger::heavy(&mut self.rng, self.workload.bulk_rows),
+                false => ledger::unit(&mut self.rng, &value),
+            };
+        }
+        if heavy {
             return self.heavy();
         }
         let (t, other) = if self.rng.random() { ("a", "b") } else { ("b", "a") };
@@ -286,6 +352,7 @@ fn is_expected(error: &Error) -> bool {
         SqlState::T_R_DEADLOCK_DETECTED,
         SqlState::T_R_SERIALIZATION_FAILURE,
         SqlState::UNIQUE_VIOLATION,
+        SqlState::FOREIGN_KEY_VIOLATION,
         SqlState::LOCK_NOT_AVAILABLE,
         // A row that a trigger of the same statement has changed already.
         SqlState::TRIGGERED_DATA_CHANGE_VIOLATION,

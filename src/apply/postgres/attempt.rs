@@ -12,6 +12,7 @@ use super::prepared::{Prepared, Stage, Tables};
 use super::run::{Buffers, copy, run};
 use crate::consume::Batch;
 use crate::event::{Change, Op};
+use crate::failpoint;
 use crate::table::Table;
 
 /// Rows of a table from which COPY is faster than literals: two round trips and emptying the stage, against parsing
@@ -183,6 +184,7 @@ impl<'a> Work<'a> {
             script.push(Label::Close, &sql::note_cut(self.pipeline, &self.batch.cut));
         }
         script.push(Label::Commit, "commit");
+        failpoint::hit("apply::before-commit");
     }
 
     /// Applies what a stage holds. The commit empties it; before that, the next batch needs it empty.

@@ -28,6 +28,7 @@ use super::sql;
 use crate::config::{self, Consistency};
 use crate::consume::{Batch, Positions, Resumed, Target, TargetError};
 use crate::event::Op;
+use crate::failpoint;
 use crate::table::{Table, TableName};
 
 /// Applies batches to a PostgreSQL: rows, positions and cut in one transaction each.
@@ -283,6 +284,7 @@ impl Target for PostgresTarget {
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<(), TargetError> {
+        failpoint::hit("apply::before-batch");
         let plan = fold(&batch.changes);
         if self.shared
             && let Some(change) = batch.changes.iter().find(|change| change.op == Op::Truncate)
@@ -314,7 +316,10 @@ impl Target for PostgresTarget {
                 "committed a part of a pass (apply.max_cut_rows): the destination is catching up"
             );
         }
-        let Err(failure) = result else { return Ok(()) };
+        let Err(failure) = result else {
+            failpoint::hit(if batch.commit { "apply::after-commit" } else { "apply::after-part" });
+            return Ok(());
+        };
         if failure.is_overtaken() {
             return Err(self.overtaken(batch).await);
         }

@@ -10,6 +10,7 @@ use super::super::encode::{Slot, copy_line};
 use super::super::script::{Label, Script};
 use super::error::Failure;
 use crate::event::Change;
+use crate::failpoint;
 
 /// Bytes of COPY data that are sent at a time.
 const COPY_CHUNK: usize = 64 << 10;
@@ -34,6 +35,7 @@ pub(super) async fn run(client: &Client, script: &Script) -> Result<(), Failure>
     while let Some(answer) = answers.next().await {
         if let SimpleQueryMessage::CommandComplete(_) = answer.map_err(|error| failed(done, error))? {
             done += 1;
+            failpoint::hit("apply::between-statements");
         }
     }
     Ok(())

@@ -15,29 +15,13 @@ use tripline::tail::Tail;
 use super::replica::{Faults, Replica, State};
 use super::{PATIENCE, Source, anchors_of};
 use crate::db::{rows, run};
-use crate::workload::{Outcome, Workload, tables, user_triggers};
+use crate::workload::{Outcome, Workload, lasting, seeds, tables, user_triggers};
 
 const TABLES: [&str; 2] = ["a", "b"];
 /// Share of repeatable read transactions.
 const REPEATABLE_READ: f64 = 0.1;
 /// Runs at a time, whatever the number of cores: each has 15 sessions.
 static RUNS: Semaphore = Semaphore::const_new(2);
-
-/// Returns the seeds to run: a list of numbers and ranges.
-fn seeds() -> Vec<u64> {
-    let text = std::env::var("TRIPLINE_TEST_SEEDS").unwrap_or_else(|_| "1,2".into());
-    let number = |text: &str| text.trim().parse::<u64>().expect("TRIPLINE_TEST_SEEDS: numbers and ranges");
-    let range = |part: &str| match part.split_once('-') {
-        Some((first, last)) => number(first)..=number(last),
-        None => number(part)..=number(part),
-    };
-    text.split(',').flat_map(range).collect()
-}
-
-fn lasting() -> Duration {
-    let seconds = std::env::var("TRIPLINE_TEST_SECONDS").unwrap_or_else(|_| "4".into());
-    Duration::from_secs_f64(seconds.parse().expect("TRIPLINE_TEST_SECONDS: a number"))
-}
 
 /// A session that reads the source's tables in the snapshot of a pass.
 struct Witness(Client);
@@ -189,10 +173,12 @@ async fn run_case(mode: CaptureMode, user: bool, seed: u64) {
         url: source.url().to_owned(),
         seed,
         writers: 12,
+        rest: Duration::ZERO,
         lasting: lasting(),
         repeatable_read: REPEATABLE_READ,
         bulk_rows: if window_rows > 1_000 { 6_000 } else { 100 },
         partitioned,
+        ledger: false,
     };
     let mut run = Run {
         identity: tail.identity().clone(),
@@ -245,7 +231,7 @@ async fn run_case(mode: CaptureMode, user: bool, seed: u64) {
 }
 
 async fn run_cases(mode: CaptureMode, user: bool) {
-    for seed in seeds() {
+    for seed in seeds("1,2") {
         let _run = RUNS.acquire().await.unwrap();
         run_case(mode, user, seed).await;
     }

@@ -140,6 +140,15 @@ impl Pipeline {
         daemon
     }
 
+    /// Starts a daemon with `FAILPOINTS`: places where it is to die.
+    pub(crate) fn start_armed(&self, half: &str, failpoints: &str) -> Daemon {
+        let mut command = daemon::command(&self.config(), half, &self.settings);
+        command.env("FAILPOINTS", failpoints);
+        let daemon = Daemon::start(command, half);
+        self.logs.lock().unwrap().push(daemon.log());
+        daemon
+    }
+
     /// Starts a daemon and waits until it works.
     pub(crate) async fn start_ready(&self, half: &str) -> Daemon {
         let daemon = self.start(half);

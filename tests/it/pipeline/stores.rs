@@ -116,3 +116,20 @@ fn same(table: &str, store: &str, here: &[String], there: &[String]) {
         extra.take(3).collect::<Vec<_>>()
     );
 }
+
+mod tests {
+    use super::same;
+
+    #[test]
+    #[should_panic(expected = "only here [\"(1,a,b)\"], only there [\"(1,a,)\"]")]
+    fn a_row_that_is_applied_half_is_found() {
+        let rows = |first: &str| [first.to_owned(), "(2,c,d)".to_owned()];
+        same("t", "the destination", &rows("(1,a,b)"), &rows("(1,a,)"));
+    }
+
+    #[test]
+    #[should_panic(expected = "only here [], only there [\"3\"]")]
+    fn a_row_too_many_is_found() {
+        same("t", "the destination", &["1".to_owned()], &["1".to_owned(), "3".to_owned()]);
+    }
+}

@@ -1,6 +1,6 @@
 //! The topics as any `read_committed` reader sees them, and messages of strangers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -11,15 +11,17 @@ use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio_postgres::Client;
+use tripline::config::Delivery;
 
 use super::stores::{self, on_a_runtime_of_its_own};
 use crate::db::rows;
+use crate::history::check;
 
 const ASK: Duration = Duration::from_secs(20);
 const READ: Duration = Duration::from_secs(60);
 
 /// A data message.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Message {
     pub(crate) partition: i32,
     pub(crate) cdc_id: u64,
@@ -150,16 +152,20 @@ impl Topics {
         metadata.topics()[0].partitions().len()
     }
 
-    /// Checks what `exactly_once` promises for every table: each committed log row stands once and only once, ids of
-    /// a key ascend, and a tombstone follows its delete. Returns the number of messages.
+    /// Checks what `exactly_once` promises for every table: [`check::topic`]. Returns the number of messages.
     pub(crate) async fn assert_exactly_once(&self, source: &Client) -> usize {
+        self.assert_published(source, Delivery::ExactlyOnce).await
+    }
+
+    /// Checks every table's topic against its log: [`check::topic`]. Returns the number of messages.
+    pub(crate) async fn assert_published(&self, source: &Client, delivery: Delivery) -> usize {
         let mut count = 0;
         for table in stores::tables(source).await {
             let log = rows(source, &format!("select cdc_id, cdc_op from cdc.{table}_cdc")).await;
             let log: BTreeMap<u64, String> =
                 log.into_iter().map(|row| (row[0].parse().unwrap(), row[1].clone())).collect();
             let messages = tokio::task::block_in_place(|| self.read(&table));
-            check_table(&table, &log, &messages);
+            check::topic(&log, &messages, delivery).unwrap_or_else(|wrong| panic!("{table}: {wrong}"));
             count += messages.len();
         }
         count
@@ -183,35 +189,4 @@ impl Topics {
             admin.delete_groups(&[&group], &options).await.map(drop).map_err(|error| error.to_string())
         })
     }
-}
-
-fn check_table(table: &str, log: &BTreeMap<u64, String>, messages: &[Message]) {
-    let mut seen = BTreeSet::new();
-    let mut last: HashMap<(i32, &str), u64> = HashMap::new();
-    for (i, message) in messages.iter().enumerate() {
-        let Message { partition, cdc_id, key, value } = message;
-        let op =
-            log.get(cdc_id).unwrap_or_else(|| panic!("{table}: {cdc_id} was rolled back or never written"));
-        if value.is_none() {
-            let before = i.checked_sub(1).map(|i| &messages[i]);
-            let deleted = before.is_some_and(|before| {
-                (before.cdc_id, before.partition, &before.key) == (*cdc_id, *partition, key)
-            });
-            assert!(deleted && op == "D", "{table}: the tombstone of {cdc_id} is not behind its delete");
-            continue;
-        }
-        // A truncate stands once on every partition.
-        let slot = if op == "T" { (*cdc_id, *partition) } else { (*cdc_id, -1) };
-        assert!(seen.insert(slot), "{table}: {cdc_id} stands twice on the topic");
-        if op == "D" {
-            let tombstone = messages.get(i + 1).is_some_and(|next| next.value.is_none() && next.key == *key);
-            assert!(tombstone, "{table}: no tombstone behind the delete {cdc_id}");
-        }
-        if let Some(before) = last.insert((*partition, key), *cdc_id) {
-            assert!(before < *cdc_id, "{table}: {before} stands before {cdc_id} of the same key");
-        }
-    }
-    let published: BTreeSet<u64> = seen.into_iter().map(|(id, _)| id).collect();
-    let missing: Vec<&u64> = log.keys().filter(|id| !published.contains(id)).collect();
-    assert!(missing.is_empty(), "{table}: {} of {} are missing: {missing:?}", missing.len(), log.len());
 }
