@@ -136,9 +136,11 @@ fn tail(error: &TailError) -> Disposition {
         TailError::Query { source, .. } => postgres(source),
         TailError::Capture(error) => capture(error),
         TailError::Restarted | TailError::Locked => Disposition::Retry,
-        TailError::Answer(_) | TailError::Line | TailError::Row { .. } | TailError::Identity { .. } => {
-            Disposition::Halt
-        }
+        TailError::Answer(_)
+        | TailError::Line
+        | TailError::Row { .. }
+        | TailError::NoRight { .. }
+        | TailError::Identity { .. } => Disposition::Halt,
     }
 }
 

@@ -324,7 +324,10 @@ pub(crate) fn forward(stored: &mut Stored, recorded: &Recorded) {
     if Some(recorded.offset) > stored.cuts_offset {
         stored.position = recorded.cut.position.clone();
         stored.cuts_offset = Some(recorded.offset);
-        stored.anchors.clear();
+        // The anchors stay: rows that were published stand in the log as they were. The source may be another one by now,
+        // by the decision of a person elsewhere.
+        stored.source.system = recorded.cut.system;
+        stored.source.timeline = recorded.cut.timeline;
     }
     stored.epoch = stored.epoch.max(recorded.cut.epoch);
 }

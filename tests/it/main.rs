@@ -7,4 +7,6 @@ mod db;
 mod mirror;
 mod passes;
 mod pipeline;
+mod server;
+mod source;
 mod workload;
