@@ -4,6 +4,7 @@
 //! [`Tail::poll`] is one step: it reads one window of a pass, or finds that there is nothing to read.
 
 mod identity;
+mod lock;
 mod postgres;
 mod sql;
 mod window;
@@ -21,6 +22,7 @@ use crate::session::SessionError;
 use crate::table::{Table, TableName, quote_ident};
 use crate::wire::{TableEncoder, WireError};
 
+pub use lock::SourceLock;
 pub use window::{Message, Window};
 
 use postgres::{Opened, Session};
@@ -105,6 +107,15 @@ pub enum TailError {
         /// The role.
         role: String,
     },
+    /// A transaction pooler is in between, and nothing else would keep a second publisher away.
+    #[error(
+        "source.url leads through a transaction pooler, where no lock can be held: with delivery = \"at_least_once\" give \
+         the server's own address (or a pooler in session mode), or use delivery = \"exactly_once\""
+    )]
+    Pooled,
+    /// The session that held the publisher's lock is gone: another publisher may have it.
+    #[error("the session that holds the publisher's lock at the source is gone")]
+    LockLost,
     /// The server restarted or the connection leads elsewhere: the tail starts again from the stored position.
     #[error("the source PostgreSQL restarted")]
     Restarted,

@@ -4,3 +4,4 @@
 mod altered;
 mod failures;
 mod sequence;
+mod standby;
