@@ -165,7 +165,8 @@ fn done(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
-fn is_root() -> bool {
+/// Tells whether we are root, whom servers refuse.
+pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self").unwrap().uid() == 0
 }

@@ -3,5 +3,6 @@
 
 mod altered;
 mod failures;
+mod pooler;
 mod sequence;
 mod standby;
