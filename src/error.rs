@@ -135,10 +135,13 @@ fn tail(error: &TailError) -> Disposition {
         TailError::Session(error) => session(error),
         TailError::Query { source, .. } => postgres(source),
         TailError::Capture(error) => capture(error),
-        TailError::Restarted | TailError::Locked => Disposition::Retry,
-        TailError::Answer(_) | TailError::Line | TailError::Row { .. } | TailError::Identity { .. } => {
-            Disposition::Halt
-        }
+        TailError::Restarted | TailError::Locked | TailError::LockLost => Disposition::Retry,
+        TailError::Answer(_)
+        | TailError::Line
+        | TailError::Row { .. }
+        | TailError::NoRight { .. }
+        | TailError::Pooled
+        | TailError::Identity { .. } => Disposition::Halt,
     }
 }
 

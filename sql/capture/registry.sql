@@ -14,6 +14,9 @@ select coalesce(json_agg(json_build_object(
     left join pg_type e on e.oid = ty.typelem and e.typarray = ty.oid
     where a.attrelid = lc.oid and a.attnum > 0 and not a.attisdropped),
   'standing', {{objects}},
+  -- By name of the column, which registries of older releases lack.
+  'seal', to_jsonb(t) -> 'seal',
+  'found', {{seal}},
   'off', (
     select coalesce(json_agg(json_build_object('trigger', g.tgname, 'schema', gn.nspname, 'name', gc.relname) order by gc.relname, g.tgname), '[]')
     from pg_trigger g

@@ -5,6 +5,9 @@ select json_build_object(
   'schema', exists (select from pg_namespace where nspname = {{schema_literal}}),
   'usage', coalesce((select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = {{schema_literal}}), false),
   'tables', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'tables' and c.relkind = 'r'),
+  'seal', exists (
+    select from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'seal'
+    where c.relnamespace = s.oid and c.relname = 'tables'),
   'pipelines', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'pipelines' and c.relkind = 'r'),
   'sequence', (
     select q.seqcache = 1 and not q.seqcycle and q.seqincrement = 1

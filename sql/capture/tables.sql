@@ -1,6 +1,7 @@
 -- The registry: one row per captured table.
 -- columns: as published (name, type, base, …); objects: what was installed, by name, with a hash, so that a later
--- change by hand is noticed; definition: hash of the statements that installed it.
+-- change by hand is noticed; definition: hash of the statements that installed it; seal: the row versions of what it
+-- rests on, so that what was altered and put back is noticed too.
 create table {{schema}}.tables (
   relation      oid primary key,
   schema_name   text not null,
@@ -15,5 +16,6 @@ create table {{schema}}.tables (
   leaves        oid[] not null,
   definition    text not null,
   objects       jsonb not null,
+  seal          jsonb,
   unique (schema_name, table_name)
 );

@@ -92,6 +92,8 @@ pub(super) struct State {
     pub(super) schema: bool,
     pub(super) usage: bool,
     pub(super) tables: bool,
+    /// The registry has its column for seals.
+    pub(super) seal: bool,
     pub(super) pipelines: bool,
     /// Numbers as it must; `None` when there is no sequence.
     pub(super) sequence: Option<bool>,

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use crate::config::Config;
-use crate::table::{CaptureMode, TableName, quote_ident};
+use crate::table::{CaptureMode, TableName, quote_ident, quote_literal};
 
 use super::catalog::{self, Source, State};
 use super::error::{CaptureError, Refusal};
@@ -73,6 +73,8 @@ pub struct InitReport {
     pub refused: Vec<Refusal>,
     /// Tables that are still captured although no pattern names them any more.
     pub kept: Vec<TableName>,
+    /// What is worth knowing of the whole.
+    pub notes: Vec<String>,
     /// Every statement, in order; empty when everything was right already.
     pub sql: String,
 }
@@ -81,6 +83,7 @@ pub struct InitReport {
 #[derive(Debug)]
 pub(super) struct Decided {
     pub(super) setup: Vec<String>,
+    pub(super) notes: Vec<String>,
     pub(super) tables: Vec<(Source, Plan)>,
     pub(super) refused: Vec<Refusal>,
     pub(super) kept: Vec<TableName>,
@@ -125,10 +128,10 @@ pub async fn init(
             version: plan.version,
             action: plan.action,
             needs_snapshot: plan.needs_snapshot,
-            notes: plan.notes,
+            notes: [plan.notes, plan.accepted].concat(),
         })
         .collect();
-    Ok(InitReport { tables, refused: decided.refused, kept: decided.kept, sql })
+    Ok(InitReport { tables, refused: decided.refused, kept: decided.kept, notes: decided.notes, sql })
 }
 
 /// Reads catalog and registry and decides for every table.
@@ -164,8 +167,22 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
     let registered = if state.tables { registry::read(&transaction, schema).await? } else { Vec::new() };
     drop(transaction);
 
-    let mut decided =
-        Decided { setup: setup(schema, &state), tables: Vec::new(), refused: Vec::new(), kept: Vec::new() };
+    let mut decided = Decided {
+        setup: setup(schema, &state),
+        notes: Vec::new(),
+        tables: Vec::new(),
+        refused: Vec::new(),
+        kept: Vec::new(),
+    };
+    if state.sequence == Some(false) || registered.iter().any(Registered::sequence_altered) {
+        decided.setup.push(render(
+            include_str!("../../sql/capture/seal_sequence.sql"),
+            &[("schema", &quote_ident(schema)), ("schema_literal", &quote_literal(schema))],
+        ));
+        decided
+            .notes
+            .push(format!("accepted: the sequence {schema}.cdc_id_seq was altered since tripline init"));
+    }
     let mut taken: Vec<(String, u32)> = Vec::new();
     for source in sources {
         let row = find(&registered, &source);
@@ -213,6 +230,7 @@ fn setup(schema: &str, state: &State) -> Vec<String> {
     add(state.sequence.is_none(), include_str!("../../sql/capture/sequence.sql"));
     add(state.sequence == Some(false), include_str!("../../sql/capture/sequence_repair.sql"));
     add(!state.tables, include_str!("../../sql/capture/tables.sql"));
+    add(state.tables && !state.seal, include_str!("../../sql/capture/seal_column.sql"));
     add(!state.pipelines, include_str!("../../sql/capture/pipelines.sql"));
     setup
 }

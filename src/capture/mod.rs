@@ -15,6 +15,7 @@ mod plan;
 mod query;
 mod registry;
 mod render;
+mod seal;
 mod uninstall;
 mod verify;
 

@@ -6,7 +6,7 @@ use super::catalog::{Index, Source, oid_array};
 use super::error::Refusal;
 use super::init::Action;
 use super::registry::Registered;
-use super::render::{BODY_TAG, KeyColumn, Spec, objects_sql, render};
+use super::render::{BODY_TAG, KeyColumn, Spec, objects_sql, render, seal_sql};
 
 /// What is configured for a table.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,8 @@ pub(super) struct Plan {
     /// Rows may be missing from the log: the table needs a snapshot.
     pub(super) needs_snapshot: bool,
     pub(super) notes: Vec<String>,
+    /// What was altered since the last `init` and is taken as it is.
+    pub(super) accepted: Vec<String>,
     /// Triggers are created, so the source table is locked first.
     pub(super) locks: bool,
     pub(super) statements: Vec<String>,
@@ -144,7 +146,10 @@ pub(super) fn plan(
     let all_on = registered.is_none_or(|row| row.off.is_empty());
     let unready: Vec<&TableName> =
         source.leaves.iter().filter(|leaf| leaf.kind == 'r' && !leaf.ready).map(|leaf| &leaf.name).collect();
+    let changes = registered.map(Registered::changes).unwrap_or_default();
+    let sealed = registered.is_some_and(|row| row.seal.is_some()) && changes.is_empty();
     let unchanged = same_shape
+        && sealed
         && !log_changes
         && triggers_right
         && all_on
@@ -160,14 +165,16 @@ pub(super) fn plan(
     if source.unlogged {
         notes.push("unlogged: a crash of the source empties it without a trace in the log".to_owned());
     }
+    notes.extend(registered.and_then(|row| unlogged_values(source, row)));
+    let accepted = changes.iter().map(|change| format!("accepted: {change}")).collect();
     let action = match registered {
         None => Action::Installed,
         Some(_) if unchanged => Action::Unchanged,
         Some(_) if !same_shape || log_changes => Action::Altered,
         Some(_) => Action::Repaired,
     };
-    let needs_snapshot =
-        action != Action::Unchanged && !(same_shape && triggers_right && all_on && !log_changes);
+    let needs_snapshot = action != Action::Unchanged
+        && !(same_shape && triggers_right && all_on && !log_changes && changes.is_empty());
     let done = |statements, locks| Plan {
         action,
         log_table: log_table.to_owned(),
@@ -175,6 +182,7 @@ pub(super) fn plan(
         version,
         needs_snapshot,
         notes,
+        accepted,
         locks,
         statements,
     };
@@ -198,6 +206,20 @@ pub(super) fn plan(
     Ok(done(statements, locks))
 }
 
+/// Warns of existing rows that carry values which no event carried: a column with a default, or of another type.
+fn unlogged_values(source: &Source, row: &Registered) -> Option<String> {
+    let columns = row.seal.as_ref()?.unlogged_values(&row.found);
+    (!columns.is_empty()).then(|| {
+        format!(
+            "warning: existing rows carry values in {} that no event carried (ALTER TABLE gave them): run the same ALTER \
+             TABLE at the destination, or touch the rows here (an UPDATE that changes nothing is logged too); `tripline \
+             verify {}` shows what differs",
+            columns.join(", "),
+            source.name
+        )
+    })
+}
+
 /// The statement that records what was installed; `functions` are the names of ours.
 fn register(
     spec: &Spec<'_>,
@@ -208,6 +230,8 @@ fn register(
     functions: &[String],
 ) -> String {
     let relation = source.oid.to_string();
+    let log = TableName::new(spec.schema, spec.log_table).quoted();
+    let log_relation = format!("{}::pg_catalog.regclass", quote_literal(&log));
     let key: Vec<String> = spec.key.iter().map(|key| key.name.clone()).collect();
     render(
         include_str!("../../sql/capture/register.sql"),
@@ -217,7 +241,7 @@ fn register(
             ("schema_name", &quote_literal(&source.name.schema)),
             ("table_name", &quote_literal(&source.name.name)),
             ("log_table", &quote_literal(spec.log_table)),
-            ("log_literal", &quote_literal(&TableName::new(spec.schema, spec.log_table).quoted())),
+            ("log_relation", &log_relation),
             ("key_array", &array(&key)),
             ("key_index", &quote_literal(key_index)),
             ("columns_json", &quote_literal(&json(spec.columns))),
@@ -226,6 +250,7 @@ fn register(
             ("leaves", &oid_array(source.leaves.iter().map(|leaf| leaf.oid))),
             ("definition", &quote_literal(definition)),
             ("objects", &objects_sql(spec.schema, &relation, &array(functions))),
+            ("seal", &seal_sql(spec.schema, &relation, &log_relation)),
         ],
     )
 }

@@ -10,7 +10,8 @@ use crate::table::{CaptureMode, Column, Table, TableName, quote_ident, quote_lit
 
 use super::error::CaptureError;
 use super::query;
-use super::render::{objects_sql, render};
+use super::render::{objects_sql, render, seal_sql};
+use super::seal::{Change, Seal};
 
 /// A captured table as the daemon reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,10 @@ pub(super) struct Registered {
     pub(super) objects: BTreeMap<String, String>,
     /// What stands now.
     pub(super) standing: BTreeMap<String, String>,
+    /// What `init` left behind; `None` where an older release did.
+    pub(super) seal: Option<Seal>,
+    /// The same, as it stands now.
+    pub(super) found: Seal,
     /// Triggers of ours that are switched off.
     pub(super) off: Vec<Off>,
     /// The source table is still there.
@@ -50,6 +55,18 @@ pub(super) struct Registered {
     pub(super) log_exists: bool,
     pub(super) log_readable: bool,
     pub(super) log_columns: Vec<LogColumn>,
+}
+
+impl Registered {
+    /// Says what was altered since `init`.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        self.seal.as_ref().map(|seal| seal.changes(&self.found)).unwrap_or_default()
+    }
+
+    /// Tells whether the sequence was altered since `init`.
+    pub(super) fn sequence_altered(&self) -> bool {
+        self.seal.as_ref().is_some_and(|seal| seal.sequence != self.found.sequence)
+    }
 }
 
 /// A trigger that is switched off.
@@ -77,6 +94,7 @@ pub(super) async fn read(client: &impl GenericClient, schema: &str) -> Result<Ve
             ("schema", &quote_ident(schema)),
             ("schema_literal", &quote_literal(schema)),
             ("objects", &objects),
+            ("seal", &seal_sql(schema, "t.relation", "t.log_relation")),
         ],
     );
     query::json(client, "the registry", &sql).await

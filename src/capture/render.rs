@@ -69,6 +69,14 @@ pub(super) fn objects_sql(schema: &str, relation: &str, functions: &str) -> Stri
     )
 }
 
+/// Returns the scalar subquery with the seal of `relation` and its log table.
+pub(super) fn seal_sql(schema: &str, relation: &str, log_relation: &str) -> String {
+    render(
+        include_str!("../../sql/capture/seal.sql"),
+        &[("schema_literal", &quote_literal(schema)), ("relation", relation), ("log_relation", log_relation)],
+    )
+}
+
 fn list<T>(items: &[T], each: impl Fn(&T) -> String, separator: &str) -> String {
     items.iter().map(each).collect::<Vec<_>>().join(separator)
 }

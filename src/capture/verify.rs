@@ -7,6 +7,7 @@ use crate::table::{Column, TableName};
 use super::catalog::{self, Source};
 use super::error::{CaptureError, Problem};
 use super::registry::{self, Captured, Registered};
+use super::seal::Change;
 use super::{plan, query};
 
 /// Checks that everything `captured` rests on is as `init` left it: the sequence, triggers, functions, columns of table
@@ -53,6 +54,17 @@ pub(super) async fn problems(
             fix: format!("run tripline init; {MISSED}"),
         });
     }
+    if registered.iter().any(Registered::sequence_altered) {
+        problems.push(Problem {
+            id: "sequence.altered",
+            table: None,
+            what: format!(
+                "the sequence {schema}.cdc_id_seq was altered since tripline init (RESTART, CACHE, INCREMENT, CYCLE): ids \
+                 may have been drawn out of order, or will be drawn again"
+            ),
+            fix: ACCEPT.replace("{table}", ""),
+        });
+    }
     for row in &registered {
         let source = sources.iter().find(|source| source.oid == row.relation);
         table_problems(row, source, &mut problems);
@@ -63,6 +75,10 @@ pub(super) async fn problems(
 /// What capture may have missed is not in the log, and no command brings it there by itself.
 const MISSED: &str = "changes made meanwhile may not be in the log: compare the table with its targets, and touch rows \
      that differ (an UPDATE that changes nothing is logged too)";
+
+/// What was altered meanwhile can only be seen in the rows.
+const ACCEPT: &str = "compare with `tripline verify {table}`, repair what differs (touch the rows: an UPDATE that changes \
+     nothing is logged too), then `tripline init` accepts the state";
 
 /// Adds the problems of one table.
 fn table_problems(row: &Registered, source: Option<&Source>, problems: &mut Vec<Problem>) {
@@ -122,6 +138,20 @@ fn table_problems(row: &Registered, source: Option<&Source>, problems: &mut Vec<
             None => add("objects", format!("the {object} is missing"), &again),
             Some(standing) if standing != hash => add("objects", format!("the {object} was altered"), &again),
             Some(_) => {}
+        }
+    }
+    if row.seal.is_none() {
+        add(
+            "registry.old",
+            "an older release installed its capture and did not record its row versions".into(),
+            "run tripline init",
+        );
+    }
+    let found_already = row.objects != row.standing || !row.off.is_empty() || !row.log_exists;
+    for change in row.changes() {
+        // What is wrong now says more than that something was.
+        if !found_already || matches!(change, Change::Rewritten(_)) {
+            add(change.id(), change.to_string(), &ACCEPT.replace("{table}", &row.name.to_string()));
         }
     }
     for off in &row.off {

@@ -68,6 +68,9 @@ fn print_report(report: &InitReport) {
             println!("    {note}");
         }
     }
+    for note in &report.notes {
+        println!("{note}");
+    }
     for refusal in &report.refused {
         println!("{:<40} left out: {}; {}", refusal.table.to_string(), refusal.why, refusal.way_out);
     }

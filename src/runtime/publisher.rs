@@ -17,15 +17,25 @@ use crate::failpoint;
 use crate::offset::{self, FORMAT, OffsetDir, Stored};
 use crate::position::{Identity, Position};
 use crate::publish::{PublishError, Published, Publisher, Recorded, Staged, read_cuts, read_last_cut};
-use crate::tail::{Tail, TailError, Window};
+use crate::tail::{SourceLock, Tail, TailError, Window};
 
 /// Publishes until the stop.
 pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Ready) -> Result<(), Error> {
+    // What is wrong here is said before waiting for another publisher's end.
+    let (offsets, stored) = {
+        let config = Arc::clone(&config);
+        blocking(move || lock_file(&config)).await?
+    };
+    let lock = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        lock = SourceLock::wait(&config, config.source_url()?) => lock?,
+    };
     let opening = {
         let config = Arc::clone(&config);
-        blocking(move || open(&config))
+        blocking(move || open(&config, stored))
     };
-    let (mut publisher, offsets, mut stored) = tokio::select! {
+    let (mut publisher, mut stored) = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(()),
         opened = opening => opened?,
@@ -53,7 +63,8 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
     let watch = Watch::new(&config, &stored);
     let committing = tokio::task::spawn_blocking(move || commit(to_commit, confirmed, watch));
     let saving = tokio::task::spawn_blocking(move || save_all(&offsets, stored, to_save));
-    let reading = AbortOnDropHandle::new(tokio::spawn(read(Arc::clone(&config), tail, steps, stop, ready)));
+    let reading =
+        AbortOnDropHandle::new(tokio::spawn(read(Arc::clone(&config), tail, lock, steps, stop, ready)));
     // The first error counts: when a stage goes, those before it only find their channel closed.
     let committed = joined(committing.await);
     let published = committed.and(joined(sending.await));
@@ -81,27 +92,29 @@ fn fenced(config: &Config, pipeline: String, epoch: u64) -> Error {
     }
 }
 
-/// Opens lock, producers and offset file, and brings the position up to what the cuts topic says.
-fn open(config: &Config) -> Result<(Publisher, OffsetDir, Stored), Error> {
+/// Locks and reads the offset file.
+fn lock_file(config: &Config) -> Result<(OffsetDir, Stored), Error> {
     let mut offsets = OffsetDir::lock(&config.offset.dir, &config.pipeline)?;
-    let stored = offsets.load()?;
+    if let Some(stored) = offsets.load()? {
+        return Ok((offsets, stored));
+    }
+    let (pipeline, dir) = (config.pipeline.clone(), config.offset.dir.clone());
+    Err(match read_last_cut(config, None)? {
+        Some(_) => Error::LostFile { pipeline, dir },
+        None => Error::FirstStart { pipeline, dir },
+    })
+}
+
+/// Opens the producers and brings the position up to what the cuts topic says: the file of a standby is an old one.
+fn open(config: &Config, mut stored: Stored) -> Result<(Publisher, Stored), Error> {
     // First fence whoever published before; only then is the end of the cuts topic the end.
     let mut publisher = Publisher::open(config)?;
-    let known = stored.as_ref().and_then(|stored| {
-        let part = stored.position.inside.as_ref().map(|inside| inside.part - 1);
-        stored.cuts_offset.map(|offset| (offset, stored.position.pass, part))
-    });
+    let part = stored.position.inside.as_ref().map(|inside| inside.part - 1);
+    let known = stored.cuts_offset.map(|offset| (offset, stored.position.pass, part));
     let recorded = read_last_cut(config, known)?;
-    let dir = || config.offset.dir.clone();
-    let Some(mut stored) = stored else {
-        let pipeline = config.pipeline.clone();
-        return Err(match recorded {
-            Some(_) => Error::LostFile { pipeline, dir: dir() },
-            None => Error::FirstStart { pipeline, dir: dir() },
-        });
-    };
+    publisher.begin(stored.source.clone());
     claim(config, &mut publisher, &mut stored, recorded)?;
-    Ok((publisher, offsets, stored))
+    Ok((publisher, stored))
 }
 
 /// Takes the pipeline over where the cuts topic says. Repeated while records of a former publisher, which nothing but
@@ -147,6 +160,7 @@ enum Step {
 async fn read(
     config: Arc<Config>,
     mut tail: Tail,
+    lock: SourceLock,
     steps: mpsc::Sender<Step>,
     stop: CancellationToken,
     ready: Ready,
@@ -158,6 +172,7 @@ async fn read(
         // A place for the window first: at most one is being published and one is ready.
         let place = steps.reserve().await;
         let Ok(place) = place else { return Ok(()) };
+        lock.check()?;
         let polled = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
@@ -326,7 +341,10 @@ pub(crate) fn forward(stored: &mut Stored, recorded: &Recorded) {
     if Some(recorded.offset) > stored.cuts_offset {
         stored.position = recorded.cut.position.clone();
         stored.cuts_offset = Some(recorded.offset);
-        stored.anchors.clear();
+        // The anchors stay: rows that were published stand in the log as they were. The source may be another one by now,
+        // by the decision of a person elsewhere.
+        stored.source.system = recorded.cut.system;
+        stored.source.timeline = recorded.cut.timeline;
     }
     stored.epoch = stored.epoch.max(recorded.cut.epoch);
 }

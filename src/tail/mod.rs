@@ -4,6 +4,7 @@
 //! [`Tail::poll`] is one step: it reads one window of a pass, or finds that there is nothing to read.
 
 mod identity;
+mod lock;
 mod postgres;
 mod rewind;
 mod sql;
@@ -13,14 +14,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio_postgres::error::SqlState;
+
 use crate::capture::{self, CaptureError, Captured};
 use crate::config::Config;
 use crate::failpoint;
 use crate::position::{Anchor, Identity, Inside, Mark, Marks, Position, Snapshot};
 use crate::session::SessionError;
-use crate::table::{Table, TableName};
+use crate::table::{Table, TableName, quote_ident};
 use crate::wire::{TableEncoder, WireError};
 
+pub use lock::SourceLock;
 pub use rewind::{Back, Rewound, rewind};
 pub use window::{Message, Window};
 
@@ -94,6 +98,27 @@ pub enum TailError {
         /// Which command decides.
         way_out: &'static str,
     },
+    /// The role may not read the sequence: the tail would take it for one that nobody draws from.
+    #[error(
+        "the role {role} may not read the sequence {sequence}: run `grant select on sequence {} to {}` (sql/roles.sql)",
+        sequence.quoted(),
+        quote_ident(role)
+    )]
+    NoRight {
+        /// The sequence.
+        sequence: TableName,
+        /// The role.
+        role: String,
+    },
+    /// A transaction pooler is in between, and nothing else would keep a second publisher away.
+    #[error(
+        "source.url leads through a transaction pooler, where no lock can be held: with delivery = \"at_least_once\" give \
+         the server's own address (or a pooler in session mode), or use delivery = \"exactly_once\""
+    )]
+    Pooled,
+    /// The session that held the publisher's lock is gone: another publisher may have it.
+    #[error("the session that holds the publisher's lock at the source is gone")]
+    LockLost,
     /// The server restarted or the connection leads elsewhere: the tail starts again from the stored position.
     #[error("the source PostgreSQL restarted")]
     Restarted,
@@ -118,6 +143,8 @@ pub struct Tail {
     position: Position,
     marks: Marks,
     marked_at: Option<Instant>,
+    /// The highest value at which the sequence was seen.
+    highest: u64,
     /// Rows of the next window: `window_rows`, or fewer after rows turned out to be large.
     limit: u32,
     /// Size of the last window, the best guess for the next.
@@ -184,10 +211,14 @@ impl Tail {
             handed: (position.offset, Instant::now()),
             position,
             marked_at: None,
+            highest: 0,
             limit: config.tail.window_rows,
             last_bytes: 0,
         };
         tail.reload().await?;
+        let standing = tail.session.standing(&tail.tables).await?;
+        identity::accept_standing(&standing, &tail.position, anchors)?;
+        tail.highest = standing.last_id;
         tail.verify_anchors(anchors).await?;
         Ok(tail)
     }
@@ -244,7 +275,14 @@ impl Tail {
         if self.position.inside.is_none() && self.is_idle().await? {
             return Ok(None);
         }
-        let opened = self.session.begin(&self.tables, &capture::fingerprint_sql(&self.schema)).await?;
+        let opened = match self.session.begin(&self.tables, &capture::fingerprint_sql(&self.schema)).await {
+            Err(TailError::Query { source, .. }) if source.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                // A log table is gone or has another name: verifying says which.
+                self.reload().await?;
+                return Ok(None);
+            }
+            opened => opened?,
+        };
         if opened.postmaster_start != self.identity.postmaster_start {
             return Err(TailError::Restarted);
         }
@@ -350,19 +388,16 @@ impl Tail {
                 return Ok(false);
             }
         }
-        if polled.last_id < self.position.offset {
-            return Err(TailError::Identity {
-                found: format!(
-                    "the sequence of {} stands at {}, below the offset {}: it was reset or the database restored",
-                    self.schema, polled.last_id, self.position.offset
-                ),
-                way_out: "decide with `tripline offset reset`",
-            });
+        if polled.last_id.is_none() && self.highest > 0 {
+            self.session.may_read().await?;
         }
-        if polled.last_id > self.marks.last().id && self.mark_is_due(&polled.snapshot) {
+        let last_id = polled.last_id.unwrap_or(0);
+        identity::accept_sequence(last_id, self.highest)?;
+        self.highest = last_id;
+        if last_id > self.marks.last().id && self.mark_is_due(&polled.snapshot) {
             self.take_mark().await?;
         }
-        let idle = self.marks.rule_out(&self.position.base, &polled.snapshot, polled.last_id);
+        let idle = self.marks.rule_out(&self.position.base, &polled.snapshot, last_id);
         if idle {
             self.settle(polled.snapshot);
         }

@@ -18,11 +18,23 @@ use crate::table::TableName;
 #[derive(Debug)]
 pub(super) struct Polled {
     pub(super) snapshot: Snapshot,
-    pub(super) last_id: u64,
+    /// `None` when the sequence was never used, and on newer servers when the role may not read it.
+    pub(super) last_id: Option<u64>,
     pub(super) in_recovery: bool,
     pub(super) postmaster_start: i64,
     /// The catalog's fingerprint, where it was asked for.
     pub(super) fingerprint: Option<String>,
+}
+
+/// Where the source stands.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// The transaction id that is given out next.
+    pub(super) next_xid: Xid,
+    /// The highest id in the log tables, 0 when they are empty.
+    pub(super) highest_logged: u64,
+    /// Where the sequence stands, 0 when it was never used.
+    pub(super) last_id: u64,
 }
 
 /// What the opening of a window's transaction showed.
@@ -115,12 +127,34 @@ impl Session {
         Ok(rows.iter().filter_map(|row| Some((row.get(0)?.to_owned(), row.get(1)?.to_owned()))).collect())
     }
 
+    /// Asks where the source stands; fails when the role may not read the sequence.
+    pub(super) async fn standing(&self, tables: &[LogTable]) -> Result<Standing, TailError> {
+        const WHAT: &str = "where the source stands";
+        self.may_read().await?;
+        let row = self.row(WHAT, &sql::standing(&self.sequence, tables)).await?;
+        Ok(Standing {
+            next_xid: parse(&row, 0, WHAT)?,
+            highest_logged: optional(&row, 1, WHAT)?.unwrap_or(0),
+            last_id: optional(&row, 2, WHAT)?.unwrap_or(0),
+        })
+    }
+
+    /// Fails when the role may not read the sequence.
+    pub(super) async fn may_read(&self) -> Result<(), TailError> {
+        let row = self.row("the sequence's rights", &sql::may_read(&self.sequence)).await?;
+        if row.get(0) == Some("t") {
+            return Ok(());
+        }
+        let role = row.get(1).unwrap_or_default().to_owned();
+        Err(TailError::NoRight { sequence: self.sequence.clone(), role })
+    }
+
     pub(super) async fn poll(&self, fingerprint: Option<&str>) -> Result<Polled, TailError> {
         const WHAT: &str = "the poll";
         let row = self.row(WHAT, &sql::poll(&self.sequence, fingerprint)).await?;
         Ok(Polled {
             snapshot: parse(&row, 0, WHAT)?,
-            last_id: row.get(1).map_or(Ok(0), |_| parse(&row, 1, WHAT))?,
+            last_id: optional(&row, 1, WHAT)?,
             in_recovery: row.get(2) == Some("t"),
             postmaster_start: parse(&row, 3, WHAT)?,
             fingerprint: row.get(4).map(str::to_owned),
@@ -132,7 +166,7 @@ impl Session {
         const WHAT: &str = "the mark";
         let rows = self.rows(WHAT, &sql::mark(&self.sequence)).await?;
         let [id, xid] = rows.as_slice() else { return Err(TailError::Answer(WHAT)) };
-        Ok((id.get(0).map_or(Ok(0), |_| parse(id, 0, WHAT))?, parse(xid, 0, WHAT)?))
+        Ok((optional(id, 0, WHAT)?.unwrap_or(0), parse(xid, 0, WHAT)?))
     }
 
     /// Opens a window's transaction.
@@ -223,6 +257,15 @@ impl Session {
 
 fn parse<T: FromStr>(row: &SimpleQueryRow, column: usize, what: &'static str) -> Result<T, TailError> {
     row.get(column).and_then(|text| text.parse().ok()).ok_or(TailError::Answer(what))
+}
+
+/// Reads a value that may be NULL.
+fn optional<T: FromStr>(
+    row: &SimpleQueryRow,
+    column: usize,
+    what: &'static str,
+) -> Result<Option<T>, TailError> {
+    row.get(column).map(|_| parse(row, column, what)).transpose()
 }
 
 /// Reads the timeline from the first eight digits of a WAL file's name.

@@ -45,9 +45,9 @@ pub async fn rewind(
     let source = session.identity().await?;
     source.check(source.in_recovery, source.timeline)?;
     let captured = capture::load(session.client(), &config.capture.schema).await?;
-    let selects = captured.iter().map(|captured| {
-        format!("select cdc_id, cdc_txid, cdc_at from {}", captured.log_table.quoted())
-    });
+    let selects = captured
+        .iter()
+        .map(|captured| format!("select cdc_id, cdc_txid, cdc_at from {}", captured.log_table.quoted()));
     let logs = selects.collect::<Vec<_>>().join(" union all ");
     let ask = async |sql: String| {
         let answer = session.client().simple_query(&sql).await;

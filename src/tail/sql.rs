@@ -16,6 +16,29 @@ pub(super) const PROBE_ABOVE: usize = 8;
 pub(super) const POSTMASTER_START: &str =
     "(extract(epoch from pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8";
 
+/// May the session's role read the sequence? Without the right, newer servers answer with NULL, as for a sequence that
+/// was never used.
+pub(super) fn may_read(sequence: &TableName) -> String {
+    format!("select pg_catalog.has_sequence_privilege({}, 'select'), current_user", regclass(sequence))
+}
+
+/// Where the source stands: the next transaction id, the sequence, and the highest id that the log tables hold.
+///
+/// One statement: its snapshot shows no id that the sequence, read behind it, had not reached.
+pub(super) fn standing(sequence: &TableName, tables: &[LogTable]) -> String {
+    let highest: Vec<String> = tables
+        .iter()
+        .map(|table| format!("(select max(cdc_id) from {})", table.log_table.quoted()))
+        .collect();
+    let highest =
+        if highest.is_empty() { "null".to_owned() } else { format!("greatest({})", highest.join(", ")) };
+    format!(
+        "select pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()), {highest}, \
+         pg_catalog.pg_sequence_last_value({})",
+        regclass(sequence)
+    )
+}
+
 /// One statement per poll: the snapshot, then the sequence.
 ///
 /// The snapshot is taken before the function runs, so every id of a transaction that it shows as completed is at or

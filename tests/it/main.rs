@@ -8,4 +8,6 @@ mod history;
 mod mirror;
 mod passes;
 mod pipeline;
+mod server;
+mod source;
 mod workload;

@@ -1,7 +1,7 @@
 //! The tail against a real server: passes under adversarial writers, and its promises one by one.
 
 mod adversary;
-mod halts;
+pub(crate) mod halts;
 mod idle;
 mod late;
 mod replica;
@@ -20,15 +20,15 @@ use crate::db::{TestDb, Which, run, value};
 use crate::workload::Orphans;
 
 /// Longest wait for a condition that must come true.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A captured database. Fields are dropped in this order.
-struct Source {
+pub(crate) struct Source {
     /// A session for the test itself.
-    client: Client,
+    pub(crate) client: Client,
     orphans: Orphans,
-    db: TestDb,
-    config: Config,
+    pub(crate) db: TestDb,
+    pub(crate) config: Config,
 }
 
 /// Returns the url of a test's database.
@@ -41,7 +41,7 @@ fn url_of(db: &TestDb) -> String {
 
 impl Source {
     /// Runs `ddl` in a database of its own and captures `public.*`.
-    async fn create(ddl: &str, adjust: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn create(ddl: &str, adjust: impl FnOnce(&mut Config)) -> Self {
         let db = TestDb::create(Which::Source).await;
         let mut config = Config { pipeline: "passes".into(), ..Config::default() };
         config.source.tables = vec!["public.*".into()];
@@ -53,24 +53,24 @@ impl Source {
     }
 
     /// A database with `t (id int, v text)`.
-    async fn simple() -> Self {
+    pub(crate) async fn simple() -> Self {
         Self::create("create table t (id int primary key, v text)", |_| ()).await
     }
 
-    fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.orphans.0
     }
 
-    async fn run(&self, sql: &str) {
+    pub(crate) async fn run(&self, sql: &str) {
         run(&self.client, sql).await;
     }
 
     /// A tail that has read nothing yet.
-    async fn tail(&self) -> Tail {
+    pub(crate) async fn tail(&self) -> Tail {
         self.resume(Position::start(), None, &[]).await.unwrap()
     }
 
-    async fn resume(
+    pub(crate) async fn resume(
         &self,
         position: Position,
         known: Option<&Identity>,
@@ -95,7 +95,7 @@ impl Source {
     }
 
     /// Polls until the base snapshot shows every committed row of the log; returns the windows on the way.
-    async fn drain(&self, tail: &mut Tail) -> Vec<Window> {
+    pub(crate) async fn drain(&self, tail: &mut Tail) -> Vec<Window> {
         let mut windows = Vec::new();
         let all_read = async {
             loop {
@@ -111,7 +111,7 @@ impl Source {
 }
 
 /// Returns the messages of windows as `op key`, for example `c {"id":1}`.
-fn brief(windows: &[Window]) -> Vec<String> {
+pub(crate) fn brief(windows: &[Window]) -> Vec<String> {
     let brief = |window: &Window, message: &Message| {
         let key = std::str::from_utf8(&window.bytes[message.key.clone()]).unwrap();
         format!("{} {key}", message.op.to_wire())
@@ -120,7 +120,7 @@ fn brief(windows: &[Window]) -> Vec<String> {
 }
 
 /// Returns the numbers of all messages, in the order in which they were handed out.
-fn ids(windows: &[Window]) -> Vec<u64> {
+pub(crate) fn ids(windows: &[Window]) -> Vec<u64> {
     windows.iter().flat_map(|window| window.messages.iter().map(|message| message.cdc_id)).collect()
 }
 
@@ -141,7 +141,7 @@ fn id_and_v(json: &[u8]) -> (i32, Option<String>) {
 }
 
 /// Makes anchors of the last messages of a window, as the offset file keeps them.
-fn anchors_of(window: &Window) -> Vec<Anchor> {
+pub(crate) fn anchors_of(window: &Window) -> Vec<Anchor> {
     let anchor = |message: &Message| Anchor {
         log_table: window.tables[message.table].log_table.clone(),
         cdc_id: message.cdc_id,

@@ -6,7 +6,7 @@ use tripline::tail::{Tail, TailError};
 use super::{PATIENCE, Source, anchors_of};
 
 /// Polls until the tail refuses to go on; whatever it hands out before is not of interest.
-async fn refusal(tail: &mut Tail) -> TailError {
+pub(crate) async fn refusal(tail: &mut Tail) -> TailError {
     let refused = async {
         loop {
             if let Err(error) = tail.poll().await {
@@ -18,7 +18,7 @@ async fn refusal(tail: &mut Tail) -> TailError {
 }
 
 /// A tail that has read the first rows and rests.
-async fn at_rest(source: &Source) -> Tail {
+pub(crate) async fn at_rest(source: &Source) -> Tail {
     let mut tail = source.tail().await;
     source.run("insert into t values (1, 'x'), (2, 'y')").await;
     source.drain(&mut tail).await;

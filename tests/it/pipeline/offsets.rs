@@ -91,3 +91,41 @@ async fn topics_that_are_gone_are_noticed_and_not_taken_for_empty_ones() {
     pipeline.init().await;
     pipeline.refuses("publish", &["the offset file names record", "tripline offset reset"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_is_moved_back_to_an_id_or_a_moment_and_what_came_since_is_published_again() {
+    let pipeline = published(&[]).await;
+    let log = "select count(*), max(cdc_id) from (select cdc_id from cdc.orders_cdc union all select cdc_id from cdc.customers_cdc) l";
+    let before = crate::db::rows(&pipeline.from, log).await.swap_remove(0);
+    let now = crate::db::value(&pipeline.from, "select to_json(clock_timestamp()) #>> '{}'").await;
+    let daemon = pipeline.start_ready("run").await;
+    run(&pipeline.from, "insert into customers select n, 'since' from generate_series(700, 720) n").await;
+    pipeline.compare().await;
+    // A transaction that is open all the while: its row is never taken for settled.
+    let open = pipeline.source.connect().await;
+    run(&open, "begin; insert into customers values (900, 'open')").await;
+    run(&pipeline.from, "insert into customers values (901, 'behind it')").await;
+    pipeline.compare().await;
+    assert_eq!(pipeline.command(&format!("offset rewind --to {now} --yes")).await.code, Some(2), "it runs");
+    pipeline.stop(daemon).await;
+
+    let asked = pipeline.command(&format!("offset rewind --to {now}")).await;
+    assert!(asked.code == Some(1) && asked.text.contains("rows           22 in the log"), "{}", asked.text);
+    assert!(asked.text.contains(&format!("-> {}", before[1])), "{}", asked.text);
+    // What is lost at the destination comes back with what is published again.
+    run(&pipeline.to, "delete from customers where id >= 700").await;
+    pipeline.fine(&format!("offset rewind --to {now} --yes")).await;
+    run(&open, "commit").await;
+    let daemon = pipeline.start_ready("run").await;
+    pipeline.compare().await;
+    pipeline.stop(daemon).await;
+
+    run(&pipeline.to, "delete from customers; delete from orders").await;
+    let all = pipeline.fine("offset rewind --to 0 --yes").await;
+    let rows: u64 = before[0].parse::<u64>().unwrap() + 23;
+    assert!(all.contains(&format!("rows           {rows} in the log")), "{all}");
+    goes_on(&pipeline).await;
+    for wrong in ["yesterday", "-1"] {
+        assert_eq!(pipeline.command(&format!("offset rewind --to={wrong}")).await.code, Some(2));
+    }
+}

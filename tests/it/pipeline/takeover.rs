@@ -38,7 +38,7 @@ async fn what_a_former_publisher_still_writes_does_not_count() {
         former.signal("-STOP");
         // The server no longer hears of it; its successor works on another machine, from an older file.
         let gone = "select pg_terminate_backend(pid) from pg_stat_activity
-                    where application_name = 'tripline tail' and datname = current_database()";
+                    where application_name like 'tripline publish%' and datname = current_database()";
         run(&pipeline.from, gone).await;
         pipeline.move_offsets();
         let successor = pipeline.start_ready("publish").await;
@@ -48,7 +48,9 @@ async fn what_a_former_publisher_still_writes_does_not_count() {
         former.signal("-CONT");
         pipeline
             .wait_until("the former one goes on", async || {
-                former.poll().is_some() || former.times_logged("published") > before
+                former.poll().is_some()
+                    || former.times_logged("published") > before
+                    || former.has_logged("waiting as a standby")
             })
             .await;
         former.kill9();
