@@ -7,4 +7,5 @@ mod db;
 mod mirror;
 mod passes;
 mod pipeline;
+mod verify;
 mod workload;

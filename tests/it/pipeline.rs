@@ -3,11 +3,11 @@
 //! Every test has a pipeline of its own: databases, topics, offset directory. [`harness::Pipeline`] takes all of it
 //! away again, and fails a test whose daemons logged a warning it does not expect, or a row's value.
 
-mod harness;
-mod daemon;
+pub(crate) mod harness;
+pub(crate) mod daemon;
 mod stores;
 mod topics;
-mod load;
+pub(crate) mod load;
 mod proxy;
 
 mod everyday;
