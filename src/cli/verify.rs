@@ -5,7 +5,15 @@ use serde::Serialize;
 use super::Outcome;
 use crate::config::Config;
 use crate::error::Error;
-use crate::verify::{self, Answer, Compared, TableReport};
+use crate::verify::{self, Answer, Compared, TableReport, VerifyError};
+
+/// What `verify --json` prints. Written as it is: through a map, the keys' members would lose their order.
+#[derive(Debug, Serialize)]
+struct Verification<'a> {
+    pipeline: &'a str,
+    verdict: Verdict,
+    tables: &'a [TableReport],
+}
 
 /// What all tables together say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,8 +29,8 @@ pub(super) async fn run(config: &Config, tables: &[String], json: bool) -> Resul
     let reports = verify::run(config, tables).await?;
     let verdict = verdict(&reports);
     if json {
-        let pipeline = &config.pipeline;
-        println!("{}", serde_json::json!({ "pipeline": pipeline, "verdict": verdict, "tables": reports }));
+        let verification = Verification { pipeline: &config.pipeline, verdict, tables: &reports };
+        println!("{}", serde_json::to_string(&verification).map_err(VerifyError::Print)?);
     } else {
         print(&reports, verdict);
     }

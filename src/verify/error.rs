@@ -126,4 +126,7 @@ pub enum VerifyError {
         /// Rounds tried.
         rounds: u32,
     },
+    /// The answer cannot be written as JSON.
+    #[error("the answer cannot be written as JSON")]
+    Print(#[source] serde_json::Error),
 }

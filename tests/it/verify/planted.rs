@@ -31,7 +31,7 @@ const IN_POSTGRES: [(&str, &str, &[&str]); 9] = [
     (
         "update \"Order Lines\" set \"line\"\"no\" = 'a\",\"b' where \"Order\" = 3 and \"line\"\"no\" = 'l3'",
         "public.Order Lines",
-        &[r#"extra {"line\"no":"a\",\"b","Order":3}"#, r#"missing {"line\"no":"l3","Order":3}"#],
+        &[r#"extra {"Order":3,"line\"no":"a\",\"b"}"#, r#"missing {"Order":3,"line\"no":"l3"}"#],
     ),
     (
         "update words set word = 'É' where word = 'é'",
