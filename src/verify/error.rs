@@ -53,6 +53,12 @@ pub enum VerifyError {
         /// The pipeline.
         pipeline: String,
     },
+    /// The destination is not brought to cuts.
+    #[error(
+        "with apply.consistency = \"key\" the destination holds no cut to compare at: change it to \"cut\" and let the \
+         applier take everything over"
+    )]
+    PerKey,
     /// The record that tells which state the target shows is gone.
     #[error(
         "record {offset} of the cuts topic, up to which {target} has applied, is not there: retention removed it or the \

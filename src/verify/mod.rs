@@ -25,7 +25,7 @@ pub use error::VerifyError;
 pub use rounds::{Compared, Difference, Differing};
 
 use crate::capture::{self, Captured};
-use crate::config::Config;
+use crate::config::{Config, Consistency};
 use crate::consume::{self, GroupOffsets};
 use crate::error::{Error, chain};
 use crate::table::TableName;
@@ -72,7 +72,10 @@ pub async fn run(config: &Config, tables: &[String]) -> Result<Vec<TableReport>,
     if let Some(url) = url {
         let destination = open("destination", url).await?;
         for captured in &chosen {
-            let compared = destination::compare(config, &source, &destination, captured).await;
+            let compared = match config.apply.consistency {
+                Consistency::Cut => destination::compare(config, &source, &destination, captured).await,
+                Consistency::Key => Err(VerifyError::PerKey),
+            };
             reports.push(report(captured, "postgres", compared));
         }
     }

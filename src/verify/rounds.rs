@@ -9,7 +9,7 @@ use super::VerifyError;
 use crate::table::TableName;
 
 /// Most rounds for one table.
-const ROUNDS: u32 = 6;
+const ROUNDS: u32 = 5;
 /// Pause behind the first round, in which the target gets on; each one is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Differing keys that are named.

@@ -106,9 +106,11 @@ async fn what_is_not_there_is_named_with_the_way_out() {
     );
     std::fs::write(pipeline.config(), format!("{before}[log]{log}")).unwrap();
     says("", &["nothing to apply to"]).await;
+    std::fs::write(pipeline.config(), format!("{both}[apply]\nconsistency = \"key\"\n")).unwrap();
+    says("a", &["apply.consistency = \"key\"", "2 rows compared"]).await;
     std::fs::write(pipeline.config(), &both).unwrap();
 
-    // Another source, and a record that is gone.
+    // Another record than the destination names, and one that is not there.
     run(&pipeline.to, "update tripline.positions set next_offset = next_offset - 1 where topic like '%cuts'")
         .await;
     says("a", &["of the cuts topic"]).await;

@@ -11,7 +11,7 @@ use crate::pipeline::harness::Pipeline;
 use crate::pipeline::load::{Load, SHOP, seed};
 
 /// Runs of `verify` while writers are at work.
-const RUNS: usize = 8;
+const RUNS: usize = 4;
 
 /// Repeats statements in a session of its own until it is stopped; a deadlock ends one of them.
 fn repeat(client: tokio_postgres::Client, sql: &'static str, stop: &Arc<AtomicBool>) -> JoinHandle<usize> {
