@@ -16,7 +16,7 @@ pub(super) struct Base {
     pub(super) snapshot: Snapshot,
     /// Log rows that it does not show have ids above this one.
     pub(super) offset: u64,
-    /// System identifier of the source.
+    /// System identifier of the source; 0 in the record with which the first publisher took the pipeline over.
     pub(super) system: u64,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn base(config: &Config, target: &'static str, next: i64) -> Result<B
 impl Base {
     /// Refuses a source that is another cluster, or whose snapshot `seen` does not show all that this one shows.
     pub(super) fn accept(&self, seen: &Snapshot, system: u64) -> Result<(), VerifyError> {
-        if system != self.system {
+        if self.system != 0 && system != self.system {
             let why = format!("its system identifier is {system}, that of the cuts {}", self.system);
             return Err(VerifyError::OtherSource { why });
         }
@@ -64,6 +64,8 @@ mod tests {
         let accepts = |seen: &str, system| base.accept(&seen.parse().expect("a snapshot"), system).is_ok();
         assert!(accepts("10:20:10,14", 7) && accepts("14:30:14,25", 7) && accepts("30:30:", 7));
         assert!(!accepts("10:20:10,14", 8), "another cluster");
+        let first = Base { system: 0, snapshot: Snapshot::before_everything(), ..base.clone() };
+        assert!(first.accept(&"10:20:10".parse().expect("a snapshot"), 8).is_ok(), "nothing is known yet");
         assert!(!accepts("10:19:10,14", 7), "19 has ended in the cut");
         assert!(!accepts("10:20:10,14,15", 7), "15 has ended in the cut");
     }
