@@ -12,6 +12,7 @@ use crate::offset::OffsetError;
 use crate::publish::PublishError;
 use crate::session::SessionError;
 use crate::tail::TailError;
+use crate::verify::VerifyError;
 
 /// Everything that can end a command or a daemon.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,9 @@ pub enum Error {
     /// A target refused.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The targets could not be compared.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// A pipeline without an offset file, and nothing on the topics: a first start must be made explicit.
     #[error("there is no offset file for pipeline {pipeline} in {}: run `tripline init` for a first start", dir.display())]
     FirstStart {
@@ -95,6 +99,8 @@ impl Error {
             Self::Config(_) | Self::Offset(_) | Self::FirstStart { .. } | Self::LostFile { .. } => {
                 Disposition::Halt
             }
+            // A command, not a daemon.
+            Self::Verify(_) => Disposition::Halt,
             Self::NoTarget | Self::NothingToRecover { .. } | Self::Runtime(_) | Self::Signals(_) => {
                 Disposition::Halt
             }

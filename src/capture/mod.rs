@@ -24,5 +24,6 @@ pub use error::{CaptureError, Problem, Refusal};
 pub use fingerprint::fingerprint_sql;
 pub use init::{Action, InitOptions, InitReport, TableReport, init};
 pub use registry::{Captured, load};
+pub(crate) use render::render;
 pub use uninstall::{Uninstalled, uninstall};
 pub use verify::verify;

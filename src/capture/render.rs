@@ -10,7 +10,7 @@ pub(super) const BODY_TAG: &str = "$tripline$";
 /// Replaces every `{{name}}` of a template by its value, in one go: values are not looked at again.
 ///
 /// A template that names what is not given is a programmer's error, which the tests below would show.
-pub(super) fn render(template: &str, values: &[(&str, &str)]) -> String {
+pub(crate) fn render(template: &str, values: &[(&str, &str)]) -> String {
     let mut sql = String::with_capacity(template.len() * 2);
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {

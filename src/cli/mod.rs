@@ -4,6 +4,7 @@ mod check;
 mod init;
 mod offset;
 mod status;
+mod verify;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -56,6 +57,15 @@ pub enum Command {
     Apply,
     /// Show how far every stage is; exit 1 when something lags behind
     Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare the targets with the source while writes go on; exit 1 when rows differ, 2 when a table could not be compared
+    Verify {
+        /// Tables to compare, as schema.table [default: all that are captured]
+        #[arg(value_name = "TABLE")]
+        tables: Vec<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -156,6 +166,7 @@ pub async fn run(args: &Args, config: Config) -> Result<Outcome, Error> {
         Command::Publish => daemon(config, Halves::Publish).await,
         Command::Apply => daemon(config, Halves::Apply).await,
         Command::Status { json } => status::run(&config, *json).await,
+        Command::Verify { tables, json } => verify::run(&config, tables, *json).await,
         Command::Offset { action } => offset::run(&config, action).await,
         Command::Uninstall { yes } => init::uninstall(&config, *yes).await,
     }

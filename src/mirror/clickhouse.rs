@@ -82,7 +82,25 @@ impl Server {
         what: &str,
         sql: &str,
     ) -> Result<Vec<T>, TargetError> {
-        let rows = tokio::time::timeout(QUERY_TIMEOUT, self.client.query_raw(sql).fetch_all::<T>()).await;
+        self.rows_within(QUERY_TIMEOUT, what, sql).await
+    }
+
+    /// Reads all rows of a query that may go through a whole table.
+    pub(super) async fn long_rows<T: RowOwned + RowRead>(
+        &self,
+        what: &str,
+        sql: &str,
+    ) -> Result<Vec<T>, TargetError> {
+        self.rows_within(LONG_TIMEOUT, what, sql).await
+    }
+
+    async fn rows_within<T: RowOwned + RowRead>(
+        &self,
+        limit: Duration,
+        what: &str,
+        sql: &str,
+    ) -> Result<Vec<T>, TargetError> {
+        let rows = tokio::time::timeout(limit, self.client.query_raw(sql).fetch_all::<T>()).await;
         rows.unwrap_or(Err(Error::TimedOut)).map_err(|error| self.explain(what, error))
     }
 

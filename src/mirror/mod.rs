@@ -2,7 +2,7 @@
 //!
 //! `types` says what a column becomes and `rowbinary` (with `decimal`) writes its values; `plan` does so for a whole
 //! table and `batch` for a batch; `sql` has the statements, `error` what the answers mean. All of these are pure.
-//! `clickhouse` talks to the server, and `target` puts it together. docs/clickhouse-types.md is for users.
+//! `clickhouse` talks to the server, `target` puts it together, and `compare` reads back what is there. docs/clickhouse-types.md is for users.
 
 mod types;
 mod decimal;
@@ -13,11 +13,13 @@ mod plan;
 mod batch;
 mod clickhouse;
 mod target;
+mod compare;
 
 use std::future::Future;
 
 use crate::consume::{Positions, Progress, TargetError};
 
+pub use compare::{BUCKETS, Bucket, Digest, Mirrored};
 pub use target::{ClickHouseTarget, ping, reset};
 
 /// Where the mirror's progress is kept. ClickHouse has no transaction over several tables, so it is kept outside, in

@@ -169,6 +169,21 @@ impl TablePlan {
         Ok(())
     }
 
+    /// Appends the values of a row, or those of its key alone, as they stand in an insert. `row` is the JSON object of the
+    /// row, or of the key.
+    pub(super) fn encode_values(&self, row: &Row<'_>, key: bool, out: &mut Vec<u8>) -> Result<(), Cause> {
+        for (index, (column, source)) in self.columns.iter().zip(&self.table.columns).enumerate() {
+            let hint = match (key, column.key) {
+                (true, None) => continue,
+                (true, Some(position)) => position,
+                (false, _) => index,
+            };
+            let value = row.get(&source.name, hint).ok_or(Cause::Missing)?;
+            rowbinary::encode(column.ty, column.kind, value, out)?;
+        }
+        Ok(())
+    }
+
     #[cold]
     fn does_not_fit(&self, change: &Change, index: usize, cause: &Cause) -> TargetError {
         let (column, source) = (&self.columns[index], &self.table.columns[index]);

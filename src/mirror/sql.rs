@@ -141,6 +141,67 @@ fn literals(names: &[&str]) -> String {
     names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ")
 }
 
+/// The rows that `view` shows as hashes of their key and of the whole row, both over the bytes of an insert.
+fn hashes<'a>(
+    view: &str,
+    key: impl IntoIterator<Item = &'a str>,
+    columns: impl IntoIterator<Item = &'a str>,
+) -> String {
+    let (key, columns) = (quoted_list(key), quoted_list(columns));
+    let half = |hash, from| format!("reinterpretAsUInt64(substring({hash}, {from}, 8))");
+    format!(
+        "SELECT {} AS k1, {} AS k2, {} AS r1, {} AS r2, key_json FROM (SELECT SHA256(formatRow('RowBinary', {key})) AS k, \
+         SHA256(formatRow('RowBinary', {columns})) AS r, formatRow('JSONEachRow', {key}) AS key_json FROM {view})",
+        half("k", 1),
+        half("k", 9),
+        half("r", 1),
+        half("r", 9)
+    )
+}
+
+/// Counts rows and sums their hashes by the lowest bits of the key's.
+pub(super) fn digests<'a>(
+    view: &str,
+    key: impl IntoIterator<Item = &'a str>,
+    columns: impl IntoIterator<Item = &'a str>,
+    mask: u64,
+) -> String {
+    format!(
+        "SELECT bitAnd(k1, {mask}) AS bucket, count(), sumWithOverflow(r1), sumWithOverflow(r2) FROM ({}) GROUP BY bucket",
+        hashes(view, key, columns)
+    )
+}
+
+/// Reads the hashes of rows whose key's has one of these values in its lowest bits.
+pub(super) fn rows_of_buckets<'a>(
+    view: &str,
+    key: impl IntoIterator<Item = &'a str>,
+    columns: impl IntoIterator<Item = &'a str>,
+    mask: u64,
+    buckets: &[u64],
+) -> String {
+    let buckets: Vec<String> = buckets.iter().map(u64::to_string).collect();
+    format!(
+        "SELECT k1, k2, r1, r2 FROM ({}) WHERE bitAnd(k1, {mask}) IN ({})",
+        hashes(view, key, columns),
+        buckets.join(", ")
+    )
+}
+
+/// Reads the keys, as JSON, of the rows whose key's hash begins with these numbers.
+pub(super) fn names<'a>(
+    view: &str,
+    key: impl IntoIterator<Item = &'a str> + Clone,
+    hashes_of: &[u64],
+) -> String {
+    let wanted: Vec<String> = hashes_of.iter().map(u64::to_string).collect();
+    format!(
+        "SELECT key_json FROM ({}) WHERE k1 IN ({}) SETTINGS output_format_json_quote_64bit_integers = 0",
+        hashes(view, key.clone(), key),
+        wanted.join(", ")
+    )
+}
+
 /// Reads whether a database is there.
 pub(super) fn find_database(database: &str) -> String {
     format!("SELECT count() FROM system.databases WHERE name = {}", literal(database))

@@ -86,16 +86,16 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
         let view = sql::view_name(&name);
         let newest = self.claim(&name, table)?;
         let target = sql::qualified(&self.database, &name);
-        let mut found = self.look_up(&name, &view).await?;
+        let mut found = look_up(&self.server, &self.database, &name, &view).await?;
         if found.table.is_none() {
             self.server.execute(&format!("create {target}"), &sql::create_table(&target, table)).await?;
-            found = self.look_up(&name, &view).await?;
+            found = look_up(&self.server, &self.database, &name, &view).await?;
         }
         let missing = found.table(&target)?.check(&target, table).map_err(error::setup)?;
         if !missing.is_empty() {
             let added = sql::add_columns(&target, missing);
             self.server.execute(&format!("add columns to {target}"), &added).await?;
-            found = self.look_up(&name, &view).await?;
+            found = look_up(&self.server, &self.database, &name, &view).await?;
         }
         let existing = found.table(&target)?;
         // Left alone where it is right: replacing it needs rights that only the first start should need.
@@ -132,28 +132,6 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
         Ok(*version == table.version)
     }
 
-    /// Returns what is found under the two names. `view` must be a view or nothing.
-    async fn look_up(&mut self, name: &str, view: &str) -> Result<Found, TargetError> {
-        let what = format!("look up {name}");
-        let objects: Vec<(String, String, String, String)> =
-            self.server.rows(&what, &sql::find_tables(&self.database, &[name, view])).await?;
-        let columns: Vec<(String, String, String)> =
-            self.server.rows(&what, &sql::find_columns(&self.database, &[name, view])).await?;
-        let mut found = Found::default();
-        for (object, engine, engine_full, sorting_key) in objects {
-            if object == view && engine != "View" {
-                return Err(error::setup(format!(
-                    "{view} exists with engine {engine}, but the mirror of {name} wants a view there: rename one of them"
-                )));
-            }
-            let columns = columns.iter().filter(|(of, ..)| *of == object);
-            let columns = columns.map(|(_, name, ty)| (name.clone(), ty.clone())).collect();
-            let existing = Existing { engine, engine_full, sorting_key, columns };
-            *(if object == view { &mut found.view } else { &mut found.table }) = Some(existing);
-        }
-        Ok(found)
-    }
-
     async fn write(&mut self, batch: &Batch) -> Result<(), WriteError> {
         let plan = |table: &Table| self.plans.get(&(table.name.clone(), table.version)).cloned();
         let lists = batch::steps(batch, self.nonce, plan)?;
@@ -165,11 +143,38 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
     }
 }
 
+/// Returns what is found under the two names. `view` must be a view or nothing.
+pub(super) async fn look_up(
+    server: &Server,
+    database: &str,
+    name: &str,
+    view: &str,
+) -> Result<Found, TargetError> {
+    let what = format!("look up {name}");
+    let objects: Vec<(String, String, String, String)> =
+        server.rows(&what, &sql::find_tables(database, &[name, view])).await?;
+    let columns: Vec<(String, String, String)> =
+        server.rows(&what, &sql::find_columns(database, &[name, view])).await?;
+    let mut found = Found::default();
+    for (object, engine, engine_full, sorting_key) in objects {
+        if object == view && engine != "View" {
+            return Err(error::setup(format!(
+                "{view} exists with engine {engine}, but the mirror of {name} wants a view there: rename one of them"
+            )));
+        }
+        let columns = columns.iter().filter(|(of, ..)| *of == object);
+        let columns = columns.map(|(_, name, ty)| (name.clone(), ty.clone())).collect();
+        let existing = Existing { engine, engine_full, sorting_key, columns };
+        *(if object == view { &mut found.view } else { &mut found.table }) = Some(existing);
+    }
+    Ok(found)
+}
+
 /// What is there for one source table.
 #[derive(Default)]
-struct Found {
-    table: Option<Existing>,
-    view: Option<Existing>,
+pub(super) struct Found {
+    pub(super) table: Option<Existing>,
+    pub(super) view: Option<Existing>,
 }
 
 impl Found {

@@ -98,13 +98,7 @@ impl TableEncoder {
         out.extend_from_slice(br#","after":"#);
         match op {
             Op::Delete | Op::Truncate => out.extend_from_slice(b"null"),
-            Op::Insert | Op::Update | Op::Read => {
-                out.push(b'{');
-                for (column, (name, _)) in self.columns.iter().enumerate() {
-                    self.member(name, column, fields, out)?;
-                }
-                out.push(b'}');
-            }
+            Op::Insert | Op::Update | Op::Read => self.row(fields, out)?,
         }
         out.extend_from_slice(br#","source":{"#);
         out.extend_from_slice(&self.source);
@@ -116,6 +110,16 @@ impl TableEncoder {
         out.extend_from_slice(br#"},"op":""#);
         out.push(op.to_wire() as u8);
         number(out, br#"","ts_ms":"#, at.now_millis);
+        out.push(b'}');
+        Ok(())
+    }
+
+    /// Appends the JSON object of a row.
+    pub fn row(&self, fields: &[Field<'_>], out: &mut Vec<u8>) -> Result<(), WireError> {
+        out.push(b'{');
+        for (column, (name, _)) in self.columns.iter().enumerate() {
+            self.member(name, column, fields, out)?;
+        }
         out.push(b'}');
         Ok(())
     }

@@ -10,4 +10,5 @@ mod passes;
 mod pipeline;
 mod server;
 mod source;
+mod verify;
 mod workload;

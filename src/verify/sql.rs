@@ -1,0 +1,105 @@
+//! Texts of the statements that compare two PostgreSQLs.
+
+use super::cut::Base;
+use super::form::{Compared, joined};
+use crate::capture::render;
+use crate::session::exact_text_sql;
+use crate::table::{TableName, quote_literal};
+
+/// Opens the transaction of one side; the tables are those it will read.
+pub(super) fn begin(tables: &[&TableName]) -> String {
+    let names: Vec<String> = tables.iter().map(|table| table.quoted()).collect();
+    render(
+        include_str!("../../sql/verify/begin.sql"),
+        &[("exact_text", &exact_text_sql("local")), ("tables", &names.join(", "))],
+    )
+}
+
+/// The parts of a table's statements that are the same on both sides.
+#[derive(Debug, Clone)]
+pub(super) struct Texts {
+    table: String,
+    key: String,
+    row: String,
+    names: String,
+}
+
+/// Which keys a statement looks at, given those it is handed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted {
+    /// All but these.
+    AllBut,
+    /// These alone.
+    Only,
+}
+
+impl Texts {
+    /// Prepares them from the table, the columns compared, and among those the key's, in its order.
+    pub(super) fn new(table: &TableName, columns: &[Compared], key: &[&Compared]) -> Self {
+        let names: Vec<String> = key.iter().map(|compared| compared.text()).collect();
+        Self {
+            table: table.quoted(),
+            key: joined(key.iter().copied()),
+            row: joined(columns),
+            names: names.join(", "),
+        }
+    }
+
+    /// Keys that changed behind `base`, by the log table.
+    pub(super) fn in_flight(&self, log: &TableName, base: &Base) -> String {
+        let snapshot = quote_literal(&base.snapshot.to_string());
+        render(
+            include_str!("../../sql/verify/in_flight.sql"),
+            &[
+                ("key", &self.key),
+                ("log", &log.quoted()),
+                ("offset", &base.offset.to_string()),
+                ("snapshot", &snapshot),
+            ],
+        )
+    }
+
+    /// Digests by bucket.
+    pub(super) fn digest(&self, wanted: Wanted) -> String {
+        self.fill(include_str!("../../sql/verify/digest.sql"), wanted)
+    }
+
+    /// Rows of buckets.
+    pub(super) fn rows(&self, wanted: Wanted) -> String {
+        self.fill(include_str!("../../sql/verify/rows.sql"), wanted)
+    }
+
+    fn fill(&self, template: &str, wanted: Wanted) -> String {
+        let wanted = match wanted {
+            Wanted::AllBut => "not exists",
+            Wanted::Only => "exists",
+        };
+        render(
+            template,
+            &[
+                ("key", &self.key),
+                ("row", &self.row),
+                ("names", &self.names),
+                ("table", &self.table),
+                ("wanted", wanted),
+            ],
+        )
+    }
+}
+
+/// Reads columns of the table by `copy`, in the order of the log.
+pub(super) fn copy_table(table: &TableName, columns: &[String]) -> String {
+    format!("copy (select {} from {} t) to stdout", columns.join(", "), table.quoted())
+}
+
+/// Reads operation and key of the log rows that `base` does not show by `copy`; `columns` as in [`copy_table`].
+pub(super) fn copy_in_flight(log: &TableName, columns: &[String], base: &Base) -> String {
+    format!(
+        "copy (select t.cdc_op, {} from {} t where t.cdc_id > {} and not pg_visible_in_snapshot(t.cdc_txid, {})) \
+         to stdout",
+        columns.join(", "),
+        log.quoted(),
+        base.offset,
+        quote_literal(&base.snapshot.to_string())
+    )
+}
