@@ -147,6 +147,7 @@ fn tail(error: &TailError) -> Disposition {
         | TailError::Row { .. }
         | TailError::NoRight { .. }
         | TailError::Pooled
+        | TailError::NotRegistered { .. }
         | TailError::Identity { .. } => Disposition::Halt,
     }
 }

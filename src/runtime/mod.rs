@@ -4,6 +4,7 @@ mod applier;
 mod publisher;
 mod signals;
 mod supervisor;
+mod takeover;
 
 use std::sync::Arc;
 
@@ -13,9 +14,9 @@ use crate::config::Config;
 use crate::error::Error;
 
 pub(crate) use applier::GroupStore;
-pub(crate) use publisher::{first, first_position, forward};
 pub use signals::stop_on_signals;
 use supervisor::Supervisor;
+pub(crate) use takeover::{first, first_position, forward};
 
 /// Which halves run in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

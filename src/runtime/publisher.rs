@@ -4,20 +4,24 @@
 //! The file may lag behind the cuts topic, never the other way round: at the start the topic is read to its end.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::supervisor::Ready;
+use super::takeover::{fenced, lock_file, open};
 use crate::config::{Config, Delivery};
 use crate::error::Error;
 use crate::failpoint;
-use crate::offset::{self, FORMAT, OffsetDir, Stored};
-use crate::position::{Identity, Position};
-use crate::publish::{PublishError, Published, Publisher, Recorded, Staged, read_cuts, read_last_cut};
+use crate::offset::{OffsetDir, Stored};
+use crate::position::Position;
+use crate::publish::{PublishError, Published, Publisher, Recorded, Staged, read_cuts};
 use crate::tail::{SourceLock, Tail, TailError, Window};
+
+/// Time between two acknowledgements at the source at least.
+const ACKNOWLEDGE: Duration = Duration::from_secs(10);
 
 /// Publishes until the stop.
 pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Ready) -> Result<(), Error> {
@@ -47,6 +51,7 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
     publisher.begin(stored.source.clone());
     let offsets = Arc::new(Mutex::new(offsets));
     save(&offsets, &stored)?;
+    tail.acknowledge(&stored.position).await?;
     tracing::info!(
         pass = stored.position.pass,
         offset = stored.position.offset,
@@ -59,12 +64,20 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
     let (steps, received) = mpsc::channel(1);
     let (confirmed, to_save) = mpsc::channel(16);
     let (sent, to_commit) = mpsc::channel(1);
+    let (saved, to_acknowledge) = watch::channel(stored.position.clone());
     let sending = tokio::task::spawn_blocking(move || send(publisher, received, sent));
     let watch = Watch::new(&config, &stored);
     let committing = tokio::task::spawn_blocking(move || commit(to_commit, confirmed, watch));
-    let saving = tokio::task::spawn_blocking(move || save_all(&offsets, stored, to_save));
-    let reading =
-        AbortOnDropHandle::new(tokio::spawn(read(Arc::clone(&config), tail, lock, steps, stop, ready)));
+    let saving = tokio::task::spawn_blocking(move || save_all(&offsets, stored, to_save, saved));
+    let reading = AbortOnDropHandle::new(tokio::spawn(read(
+        Arc::clone(&config),
+        tail,
+        lock,
+        steps,
+        to_acknowledge,
+        stop,
+        ready,
+    )));
     // The first error counts: when a stage goes, those before it only find their channel closed.
     let committed = joined(committing.await);
     let published = committed.and(joined(sending.await));
@@ -74,78 +87,6 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
         return Err(blocking(move || fenced(&config, pipeline, epoch)).await);
     }
     published.map_err(Error::from).and(saved).and(read.map_err(Error::from))
-}
-
-/// Tells what a fenced producer means. The broker fences also the one whose transaction it ended because nothing was
-/// heard of it for too long, on a machine that was suspended: then there is no other publisher, and it may go on.
-fn fenced(config: &Config, pipeline: String, epoch: u64) -> Error {
-    let cuts = offset::read(&config.offset.dir, &config.pipeline).map_err(Error::from).and_then(|stored| {
-        let from = stored.and_then(|stored| stored.cuts_offset).unwrap_or(0);
-        read_cuts(config, from).map_err(Error::from)
-    });
-    match cuts {
-        Ok(cuts) if cuts.iter().any(|recorded| recorded.cut.epoch > epoch) => {
-            PublishError::Fenced { pipeline }.into()
-        }
-        Ok(_) => PublishError::GivenUp { pipeline }.into(),
-        Err(error) => error,
-    }
-}
-
-/// Locks and reads the offset file.
-fn lock_file(config: &Config) -> Result<(OffsetDir, Stored), Error> {
-    let mut offsets = OffsetDir::lock(&config.offset.dir, &config.pipeline)?;
-    if let Some(stored) = offsets.load()? {
-        return Ok((offsets, stored));
-    }
-    let (pipeline, dir) = (config.pipeline.clone(), config.offset.dir.clone());
-    Err(match read_last_cut(config, None)? {
-        Some(_) => Error::LostFile { pipeline, dir },
-        None => Error::FirstStart { pipeline, dir },
-    })
-}
-
-/// Opens the producers and brings the position up to what the cuts topic says: the file of a standby is an old one.
-fn open(config: &Config, mut stored: Stored) -> Result<(Publisher, Stored), Error> {
-    // First fence whoever published before; only then is the end of the cuts topic the end.
-    let mut publisher = Publisher::open(config)?;
-    let part = stored.position.inside.as_ref().map(|inside| inside.part - 1);
-    let known = stored.cuts_offset.map(|offset| (offset, stored.position.pass, part));
-    let recorded = read_last_cut(config, known)?;
-    publisher.begin(stored.source.clone());
-    claim(config, &mut publisher, &mut stored, recorded)?;
-    Ok((publisher, stored))
-}
-
-/// Takes the pipeline over where the cuts topic says. Repeated while records of a former publisher, which nothing but
-/// the claim can stop with `delivery = "at_least_once"`, still come in before it.
-fn claim(
-    config: &Config,
-    publisher: &mut Publisher,
-    stored: &mut Stored,
-    mut last: Option<Recorded>,
-) -> Result<(), Error> {
-    let mut claimed = None;
-    loop {
-        if let Some(last) = &last {
-            forward(stored, last);
-        }
-        let seen = claimed.or(stored.cuts_offset).map_or(0, |offset| offset + 1);
-        let epoch = stored.epoch + 1;
-        let mine = publisher.claim(epoch, &stored.position, last.as_ref().map(|last| &last.cut))?;
-        let between = read_cuts(config, seen)?;
-        // Behind a claim, ours or a former one, records of lower epochs do not count.
-        let least = stored.epoch + u64::from(claimed.is_some());
-        let counts = |recorded: &Recorded| recorded.offset < mine && recorded.cut.epoch >= least;
-        let other = between.into_iter().rfind(counts);
-        claimed = Some(mine);
-        stored.epoch = epoch;
-        if other.is_none() {
-            stored.cuts_offset = Some(mine);
-            return Ok(());
-        }
-        last = other;
-    }
 }
 
 /// What the tail hands to the publisher, in order.
@@ -162,17 +103,24 @@ async fn read(
     mut tail: Tail,
     lock: SourceLock,
     steps: mpsc::Sender<Step>,
+    mut saved: watch::Receiver<Position>,
     stop: CancellationToken,
     ready: Ready,
 ) -> Result<(), TailError> {
     let busy = Duration::from_millis(config.tail.busy_interval_ms);
     let idle = Duration::from_millis(config.tail.idle_interval_ms);
     let mut wait = busy;
+    let mut acknowledged = Instant::now();
     loop {
         // A place for the window first: at most one is being published and one is ready.
         let place = steps.reserve().await;
         let Ok(place) = place else { return Ok(()) };
         lock.check()?;
+        if acknowledged.elapsed() >= ACKNOWLEDGE && saved.has_changed().unwrap_or(false) {
+            acknowledged = Instant::now();
+            let position = saved.borrow_and_update().clone();
+            tail.acknowledge(&position).await?;
+        }
         let polled = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
@@ -319,6 +267,7 @@ fn save_all(
     offsets: &Mutex<OffsetDir>,
     mut stored: Stored,
     mut confirmed: mpsc::Receiver<Confirmed>,
+    saved: watch::Sender<Position>,
 ) -> Result<(), Error> {
     while let Some(step) = confirmed.blocking_recv() {
         step.apply(&mut stored);
@@ -326,6 +275,7 @@ fn save_all(
             newer.apply(&mut stored);
         }
         save(offsets, &stored)?;
+        saved.send_replace(stored.position.clone());
         failpoint::hit("offset::after-save");
     }
     Ok(())
@@ -334,48 +284,6 @@ fn save_all(
 fn save(offsets: &Mutex<OffsetDir>, stored: &Stored) -> Result<(), Error> {
     let mut offsets = offsets.lock().unwrap_or_else(PoisonError::into_inner);
     offsets.save(stored).map_err(Error::from)
-}
-
-/// Moves a position forward to what the cuts topic says: the file may lag behind it.
-pub(crate) fn forward(stored: &mut Stored, recorded: &Recorded) {
-    if Some(recorded.offset) > stored.cuts_offset {
-        stored.position = recorded.cut.position.clone();
-        stored.cuts_offset = Some(recorded.offset);
-        // The anchors stay: rows that were published stand in the log as they were. The source may be another one by now,
-        // by the decision of a person elsewhere.
-        stored.source.system = recorded.cut.system;
-        stored.source.timeline = recorded.cut.timeline;
-    }
-    stored.epoch = stored.epoch.max(recorded.cut.epoch);
-}
-
-/// Returns what the file of a pipeline that never published holds.
-pub(crate) fn first(config: &Config) -> Stored {
-    Stored {
-        format: FORMAT,
-        pipeline: config.pipeline.clone(),
-        source: Identity::default(),
-        sequence: format!("{}.cdc_id_seq", config.capture.schema),
-        position: Position::start(),
-        epoch: 0,
-        cuts_offset: None,
-        anchors: Vec::new(),
-        saved_at: String::new(),
-    }
-}
-
-/// Writes the offset file of a new pipeline: the first start is made explicit. Returns false when there is a file
-/// already, or when the pipeline has published before (then a person decides).
-pub(crate) fn first_position(config: &Config) -> Result<bool, Error> {
-    if offset::read(&config.offset.dir, &config.pipeline)?.is_some() {
-        return Ok(false);
-    }
-    let mut offsets = OffsetDir::lock(&config.offset.dir, &config.pipeline)?;
-    if read_last_cut(config, None)?.is_some() {
-        return Ok(false);
-    }
-    offsets.save(&first(config))?;
-    Ok(true)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

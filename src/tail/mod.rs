@@ -3,6 +3,7 @@
 //! A pass is everything visible in snapshot T that was not visible in snapshot B, in `cdc_id` order; then B := T.
 //! [`Tail::poll`] is one step: it reads one window of a pass, or finds that there is nothing to read.
 
+mod acknowledge;
 mod identity;
 mod lock;
 mod postgres;
@@ -109,6 +110,14 @@ pub enum TailError {
         sequence: TableName,
         /// The role.
         role: String,
+    },
+    /// The pipeline cannot be registered: log rows that it needs might be deleted.
+    #[error(
+        "the role may not write to {registry}: run `grant insert, update on {registry} to …` (sql/roles.sql)"
+    )]
+    NotRegistered {
+        /// The table.
+        registry: String,
     },
     /// A transaction pooler is in between, and nothing else would keep a second publisher away.
     #[error(

@@ -3,6 +3,7 @@
 
 mod altered;
 mod failures;
+mod pipelines;
 mod pooler;
 mod sequence;
 mod standby;

@@ -20,6 +20,7 @@ async fn a_former_publisher_that_wakes_up_before_its_commit_is_fenced_and_the_to
     let before = logged().await;
     pipeline.wait_until("there is more to publish", async || logged().await != before).await;
     former.signal("-STOP");
+    pipeline.end_publishers_sessions().await;
 
     // Its file is copied to another machine, say.
     let copy = pipeline.offsets().with_file_name("copy");

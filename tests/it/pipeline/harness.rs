@@ -102,6 +102,13 @@ impl Pipeline {
         self.settings.push((variable, value.to_owned()));
     }
 
+    /// Ends the publisher's sessions at the source, and its lock with them, as for a machine that went silent.
+    pub(crate) async fn end_publishers_sessions(&self) {
+        let end = "select pg_terminate_backend(pid) from pg_stat_activity
+                   where application_name like 'tripline publish%' and datname = current_database()";
+        crate::db::run(&self.from, end).await;
+    }
+
     /// Goes on with a copy of the offset directory, as another machine would: the former one and its lock stay.
     pub(crate) fn move_offsets(&mut self) {
         let copy = self.dir.path().join(format!("offsets-{}", self.settings.len()));

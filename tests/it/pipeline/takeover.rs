@@ -37,9 +37,7 @@ async fn what_a_former_publisher_still_writes_does_not_count() {
         pipeline.wait_until("it publishes", async || former.times_logged("published") > 3).await;
         former.signal("-STOP");
         // The server no longer hears of it; its successor works on another machine, from an older file.
-        let gone = "select pg_terminate_backend(pid) from pg_stat_activity
-                    where application_name like 'tripline publish%' and datname = current_database()";
-        run(&pipeline.from, gone).await;
+        pipeline.end_publishers_sessions().await;
         pipeline.move_offsets();
         let successor = pipeline.start_ready("publish").await;
         run(&pipeline.from, &updates(v + 100)).await;
