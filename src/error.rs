@@ -147,6 +147,7 @@ fn tail(error: &TailError) -> Disposition {
         | TailError::Row { .. }
         | TailError::NoRight { .. }
         | TailError::Pooled
+        | TailError::OpenTransactions
         | TailError::NotRegistered { .. }
         | TailError::Identity { .. } => Disposition::Halt,
     }
@@ -172,6 +173,8 @@ fn publish(error: &PublishError) -> Disposition {
         | PublishError::Fenced { .. }
         | PublishError::NoTopic { .. }
         | PublishError::Contradiction { .. }
+        | PublishError::OtherPipeline { .. }
+        | PublishError::Format { .. }
         | PublishError::Foreign { .. } => Disposition::Halt,
     }
 }
@@ -185,6 +188,7 @@ fn consume(error: &ConsumeError) -> Disposition {
         | ConsumeError::Gone { .. }
         | ConsumeError::Recreated { .. }
         | ConsumeError::Gap { .. }
+        | ConsumeError::OtherPipeline { .. }
         | ConsumeError::Incomplete { .. }
         | ConsumeError::Thread { .. }
         | ConsumeError::Foreign { .. }

@@ -174,14 +174,6 @@ impl Position {
     pub fn start() -> Self {
         Self { pass: 0, base: Snapshot::before_everything(), offset: 0, inside: None }
     }
-
-    /// Tells whether a person moved this position back from `published`: by itself it only goes forward.
-    pub fn is_behind(&self, published: &Position) -> bool {
-        let given_up = self.inside.is_none() && published.inside.is_some() && self.pass == published.pass;
-        given_up && self.base == published.base
-            || self.offset < published.offset
-            || self.base.xmin < published.base.xmin
-    }
 }
 
 /// What tells one source from another.
@@ -269,19 +261,5 @@ mod tests {
         assert!(rests(&marks, "10:25:10,24", "10:30:10,26"), "24 is younger than the mark");
         assert!(!rests(&marks, "10:25:10,24", "24:30:24"), "10 is older and has ended");
         assert!(!marks.rule_out(&snapshot("10:25:10"), &snapshot("10:25:10"), 101), "an id was drawn");
-    }
-
-    #[test]
-    fn only_a_person_moves_a_position_back() {
-        let at = |base: &str, offset, inside: Option<u32>| {
-            let inside = inside.map(|part| Inside { until: snapshot("30:40:"), cursor: 7, part });
-            Position { pass: 3, base: snapshot(base), offset, inside }
-        };
-        let published = at("10:20:10", 100, None);
-        assert!(!published.is_behind(&published) && !at("15:25:15", 140, None).is_behind(&published));
-        assert!(
-            at("10:20:10", 99, None).is_behind(&published) && at("9:9:", 100, None).is_behind(&published)
-        );
-        assert!(published.is_behind(&at("10:20:10", 100, Some(2))), "what a pass had published is forgotten");
     }
 }

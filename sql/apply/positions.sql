@@ -1,2 +1,2 @@
 -- What a pipeline has applied.
-select topic, partition, next_offset, covered from tripline.positions where pipeline = $1
+select topic, partition, next_offset, covered, epoch from tripline.positions where pipeline = $1

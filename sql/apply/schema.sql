@@ -9,9 +9,12 @@ create table if not exists tripline.positions (
     next_offset int8   not null,
     -- What the cuts topic says before this offset is applied here.
     covered     int8   not null default 0,
+    -- Of the last cut that was applied here.
+    epoch       int8   not null default 0,
     primary key (pipeline, topic, partition)
 );
 alter table tripline.positions add column if not exists covered int8 not null default 0;
+alter table tripline.positions add column if not exists epoch int8 not null default 0;
 
 -- The last part of a pass that was applied.
 create table if not exists tripline.cuts (

@@ -4,7 +4,8 @@ set session statement_timeout = 0;
 set session lock_timeout = 0;
 -- The transaction of a large pass stays open until the rest of it has come.
 set session idle_in_transaction_session_timeout = 0;
-select set_config(name, '0', false) from pg_settings where name = 'transaction_timeout'; -- from PostgreSQL 17 on
+-- Newer servers have these.
+select set_config(name, '0', false) from pg_settings where name in ('transaction_timeout', 'idle_session_timeout');
 -- Values go back as they came.
 set session xmloption = content;
 -- A row that a policy hides must be an error, not a delete that finds nothing.

@@ -118,7 +118,7 @@ fn create_stage<'a>(name: &str, columns: impl Iterator<Item = (&'a String, &'a S
 
 /// Moves all positions of a batch, or fails with `division_by_zero` (22012) when one of them is not where the batch
 /// expects it: the transaction then cannot commit, whoever reads the answer.
-pub(super) fn move_positions(pipeline: &str, progress: &[Progress], covered: i64) -> String {
+pub(super) fn move_positions(pipeline: &str, progress: &[Progress], covered: i64, epoch: u64) -> String {
     let rows: Vec<String> = progress
         .iter()
         .map(|step| {
@@ -136,6 +136,7 @@ pub(super) fn move_positions(pipeline: &str, progress: &[Progress], covered: i64
         pipeline = quote_literal(pipeline),
         rows = rows.join(", "),
         covered = covered,
+        epoch = epoch,
         count = progress.len()
     )
 }
@@ -223,7 +224,7 @@ mod tests {
     #[test]
     fn positions_move_all_or_none() {
         let step = |expected| Progress { topic: "a'b".into(), partition: 3, expected, next: 9 };
-        let sql = move_positions("p", &[step(None), step(Some(4))], 7);
+        let sql = move_positions("p", &[step(None), step(Some(4))], 7, 2);
         assert!(sql.contains(
             "('a''b'::text, 3::int4, null::int8, 9::int8), ('a''b'::text, 3::int4, 4::int8, 9::int8)"
         ));

@@ -147,7 +147,7 @@ async fn rewound(config: &Config, to: &Back, yes: bool) -> Result<Outcome, Error
         }
         Ok((lock, stored))
     })?;
-    let rewound = rewind(config, config.source_url()?, to, &stored.position).await?;
+    let rewound = rewind(config, config.source_url()?, to, &stored.position, &stored.source).await?;
     println!("offset         {} -> {}", stored.position.offset, rewound.position.offset);
     println!("snapshot B     {} -> {}", stored.position.base, rewound.position.base);
     println!("source         {} on cluster {}", rewound.source.database, rewound.source.system);

@@ -187,7 +187,13 @@ async fn postgres(config: &Config, url: &str, clock_micros: i64) -> Result<Appli
         // Of a partition that nothing was applied from yet, nothing is known to be applied.
         let least = offsets.data_partitions().map(|at| applied.covered.get(at).copied().unwrap_or(0)).min();
         let covered = least.filter(|_| shared);
-        behind(config, &applied.positions, covered, clock_micros)
+        let mut behind = behind(config, &applied.positions, covered, clock_micros)?;
+        // Behind appliers that shared the partitions, these are at different cuts until the cuts topic is past them all.
+        let next = applied.positions.get(&(cuts_topic(config.topic_prefix()), 0));
+        if behind.state == State::Consistent && applied.covered.values().max() > next {
+            behind.state = State::CatchingUp;
+        }
+        Ok(behind)
     })
 }
 

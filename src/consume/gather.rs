@@ -101,7 +101,9 @@ impl Gatherer {
     fn take(&mut self) -> Option<Gathered> {
         let (mut batch, tables) = self.pending.take()?;
         self.uncommitted += batch.changes.len() as u64;
-        batch.commit = batch.cut.done || self.uncommitted >= self.limits.uncommitted;
+        // Where a pass was given up there is nothing to commit, and no number to go on from.
+        let split = self.uncommitted >= self.limits.uncommitted && !batch.cut.restart;
+        batch.commit = batch.cut.done || self.limits.uncommitted == 0 || split;
         if batch.commit {
             self.uncommitted = 0;
         }

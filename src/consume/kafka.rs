@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{ConsumeError, Positions, Progress, Share};
+use super::{ConsumeError, Positions, Share};
 use crate::config::{self, Config};
 use crate::publish::{client_config, patiently};
 use crate::wire::{HEADERS, SCHEMA_HEADER, cuts_topic, schemas_topic};
@@ -253,11 +253,11 @@ impl GroupOffsets {
         Ok(positions.collect())
     }
 
-    /// Commits the offsets behind a batch. Blocking.
-    pub fn save(&self, progress: &[Progress]) -> Result<(), ConsumeError> {
+    /// Commits offsets. Blocking.
+    pub fn save(&self, positions: &Positions) -> Result<(), ConsumeError> {
         let mut list = TopicPartitionList::new();
-        for step in progress {
-            list.add_partition_offset(&step.topic, step.partition, Offset::Offset(step.next))
+        for ((topic, partition), next) in positions {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*next))
                 .map_err(failed("committing the group's offsets"))?;
         }
         patiently(|| self.consumer.commit(&list, CommitMode::Sync))

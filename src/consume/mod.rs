@@ -150,6 +150,14 @@ pub enum ConsumeError {
         /// Kafka offset.
         offset: i64,
     },
+    /// The topics belong to another pipeline.
+    #[error("{topic} is written by pipeline {pipeline}: give every pipeline a kafka.topic_prefix of its own")]
+    OtherPipeline {
+        /// The cuts topic.
+        topic: String,
+        /// Who writes it.
+        pipeline: String,
+    },
     /// The schemas topic lacks a version that a message names.
     #[error("the schemas topic lacks version {version} of the table behind {topic}")]
     NoSchema {

@@ -9,7 +9,7 @@ use super::{ConsumeError, Positions, Resumed, Share};
 use crate::config::Config;
 use crate::event::{Change, Op};
 use crate::table::{Table, TableName};
-use crate::wire::{Cut, Range, Step, cuts_topic, data_topic, schemas_topic, split_envelope};
+use crate::wire::{Cut, NoCut, Range, Step, cuts_topic, data_topic, schemas_topic, split_envelope};
 
 /// Wait for a message before asking whether the consumer has passed the end of a range without one.
 const ASK_POSITION: Duration = Duration::from_millis(200);
@@ -118,23 +118,31 @@ impl Parts {
     async fn next_cut(&mut self) -> Result<Partial, ConsumeError> {
         let (record, mut cut) = loop {
             let record = self.reader.next(&self.cuts, 0).await?;
-            let foreign = || self.foreign(&self.cuts, 0, record.offset);
-            let cut: Cut = serde_json::from_slice(record.value.as_deref().ok_or_else(foreign)?)
-                .map_err(|_| foreign())?;
-            if cut.format != 1 {
-                return Err(ConsumeError::Format { topic: self.cuts.clone(), offset: record.offset });
+            let cut = Cut::read(record.value.as_deref()).map_err(|no| match no {
+                NoCut::Format => ConsumeError::Format { topic: self.cuts.clone(), offset: record.offset },
+                NoCut::Foreign => self.foreign(&self.cuts, 0, record.offset),
+            })?;
+            if cut.pipeline != self.pipeline {
+                return Err(ConsumeError::OtherPipeline { topic: self.cuts.clone(), pipeline: cut.pipeline });
             }
-            // Not ours to apply: another pipeline's parts, and those of a publisher that came late, behind the first
-            // record of the one that took over. What they hold was published again.
-            if cut.pipeline == self.pipeline && cut.epoch >= self.epoch {
-                if let Some(last) = self.last.filter(|last| !cut.follows(*last)) {
-                    let topic = self.cuts.clone();
-                    return Err(ConsumeError::Gap { topic, offset: record.offset, last, found: cut.step() });
-                }
+            // A publisher that came late, behind the first record of the one that took over: what it holds was published
+            // again.
+            if cut.epoch < self.epoch {
+                continue;
+            }
+            // The other way round: a part came in between, and who claims here claims again behind it.
+            let beaten = |last: &Step| (cut.pass, cut.part) < (last.pass, last.part);
+            if cut.is_claim() && cut.epoch > self.epoch && self.last.as_ref().is_some_and(beaten) {
                 self.epoch = cut.epoch;
-                self.last = Some(cut.step());
-                break (record, cut);
+                continue;
             }
+            if let Some(last) = self.last.filter(|last| !cut.follows(*last)) {
+                let topic = self.cuts.clone();
+                return Err(ConsumeError::Gap { topic, offset: record.offset, last, found: cut.step() });
+            }
+            self.epoch = cut.epoch;
+            self.last = Some(cut.step());
+            break (record, cut);
         };
         cut.ranges.retain(|range| self.is_open(range, record.offset));
         if let Some(range) = cut.ranges.iter().find(|range| !self.reader.has(&range.topic, range.partition)) {

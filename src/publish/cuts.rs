@@ -11,7 +11,7 @@ use super::PublishError;
 use super::kafka::{client_config, patiently};
 use super::topics::{ASK, failed};
 use crate::config::Config;
-use crate::wire::{Cut, cuts_topic};
+use crate::wire::{Cut, NoCut, cuts_topic};
 
 /// Longest time for reading to the end.
 const READ: Duration = Duration::from_secs(60);
@@ -75,6 +75,21 @@ pub fn read_cuts(config: &Config, from: i64) -> Result<Vec<Recorded>, PublishErr
     Reader::open(config)?.cuts(config, from)
 }
 
+/// Adds a record that counts, which one of a lower epoch does not. A claim that a part came before stands where that part
+/// does.
+fn push(cuts: &mut Vec<Recorded>, mut recorded: Recorded) {
+    if let Some(Recorded { cut: last, .. }) = cuts.last() {
+        let cut = &mut recorded.cut;
+        if cut.epoch < last.epoch {
+            return;
+        }
+        if cut.is_claim() && (cut.pass, cut.part) < (last.pass, last.part) {
+            *cut = Cut { epoch: cut.epoch, rows: 0, ranges: Vec::new(), ..last.clone() };
+        }
+    }
+    cuts.push(recorded);
+}
+
 /// Reads the cuts topic from an offset to the end that it had when this was opened.
 struct Reader {
     consumer: BaseConsumer,
@@ -106,18 +121,29 @@ impl Reader {
     /// Returns the pipeline's records from Kafka offset `from` on, without those that a publisher wrote after another
     /// one had taken over.
     fn cuts(&self, config: &Config, from: i64) -> Result<Vec<Recorded>, PublishError> {
+        if from > self.high {
+            let Self { topic, high, .. } = self;
+            let found = format!(
+                "{topic} ends at {high}, below {from}: it was deleted or recreated, or Kafka has lost data"
+            );
+            return Err(PublishError::Contradiction { found });
+        }
         let start = from.max(self.low);
-        let mut cuts = Vec::new();
-        let mut epoch = 0;
+        let mut cuts: Vec<Recorded> = Vec::new();
+        let mut other = None;
         if self.high > start {
             self.read(start, |recorded| {
-                if recorded.cut.pipeline == config.pipeline && recorded.cut.epoch >= epoch {
-                    epoch = recorded.cut.epoch;
-                    cuts.push(recorded);
+                if recorded.cut.pipeline != config.pipeline {
+                    other = Some(recorded.cut.pipeline);
+                } else {
+                    push(&mut cuts, recorded);
                 }
             })?;
         }
-        Ok(cuts)
+        match other {
+            Some(pipeline) => Err(PublishError::OtherPipeline { topic: self.topic.clone(), pipeline }),
+            None => Ok(cuts),
+        }
     }
 
     fn read(&self, start: i64, mut each: impl FnMut(Recorded)) -> Result<(), PublishError> {
@@ -134,11 +160,12 @@ impl Reader {
             match self.consumer.poll(Duration::from_millis(50)) {
                 None => {}
                 Some(Ok(message)) => {
-                    let cut = message.payload().and_then(|value| serde_json::from_slice(value).ok());
-                    let offset = message.offset();
-                    let foreign =
-                        || PublishError::Foreign { topic: self.topic.clone(), partition: 0, offset };
-                    each(Recorded { cut: cut.ok_or_else(foreign)?, offset });
+                    let (topic, offset) = (self.topic.clone(), message.offset());
+                    let cut = Cut::read(message.payload()).map_err(|no| match no {
+                        NoCut::Format => PublishError::Format { topic, offset },
+                        NoCut::Foreign => PublishError::Foreign { topic, partition: 0, offset },
+                    })?;
+                    each(Recorded { cut, offset });
                 }
                 Some(Err(source)) => return Err(failed(source)),
             }
@@ -148,5 +175,66 @@ impl Reader {
 
     fn position(&self) -> Option<i64> {
         self.consumer.position().ok()?.find_partition(&self.topic, 0)?.offset().to_raw()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::Position;
+    use crate::wire::{CUT_FORMAT, Range};
+
+    /// Epoch, pass, part and rows.
+    fn recorded((epoch, pass, part, rows): (u64, u64, u32, u64), offset: i64) -> Recorded {
+        let range =
+            Range { topic: "t".into(), partition: 0, first: offset, next: offset + 1, messages: rows };
+        let ranges = if rows > 0 { vec![range] } else { Vec::new() };
+        let position = Position { pass, offset: pass * 10, ..Position::start() };
+        let pipeline = "shop".into();
+        let (format, done, restart, source_micros, system, timeline) = (CUT_FORMAT, true, false, 0, 1, 1);
+        let cut = Cut {
+            format,
+            pipeline,
+            epoch,
+            pass,
+            part,
+            done,
+            restart,
+            rows,
+            source_micros,
+            position,
+            system,
+            timeline,
+            ranges,
+        };
+        Recorded { cut, offset }
+    }
+
+    #[test]
+    fn a_claim_stands_where_the_part_before_it_does_and_lower_epochs_do_not_count() {
+        let mut cuts = Vec::new();
+        // Epoch 2 claims at pass 10 while the former publisher's pass 11 comes in, and claims again behind that.
+        let written =
+            [(1, 10, 0, 5), (1, 11, 0, 5), (2, 10, 0, 0), (1, 12, 0, 5), (3, 11, 0, 0), (3, 12, 0, 5)];
+        for (offset, record) in (0..).zip(written) {
+            push(&mut cuts, recorded(record, offset));
+        }
+        let read: Vec<_> = cuts
+            .iter()
+            .map(|recorded| {
+                let cut = &recorded.cut;
+                (recorded.offset, cut.epoch, cut.pass, cut.rows, cut.position.offset)
+            })
+            .collect();
+        assert_eq!(
+            read,
+            [
+                (0, 1, 10, 5, 100),
+                (1, 1, 11, 5, 110),
+                (2, 2, 11, 0, 110),
+                (4, 3, 11, 0, 110),
+                (5, 3, 12, 5, 120)
+            ]
+        );
     }
 }

@@ -18,7 +18,7 @@ use crate::failpoint;
 use crate::position::{Anchor, Identity, Position};
 use crate::table::{Table, TableName};
 use crate::tail::{LogTable, Message, Window};
-use crate::wire::{Cut, Range, cuts_topic, data_topic, schemas_topic};
+use crate::wire::{CUT_FORMAT, Cut, Range, cuts_topic, data_topic, schemas_topic};
 
 use kafka::{Producer, Record};
 pub(crate) use kafka::{client_config, patiently};
@@ -104,6 +104,24 @@ pub enum PublishError {
     Contradiction {
         /// What was found.
         found: String,
+    },
+    /// The topics belong to another pipeline.
+    #[error("{topic} is written by pipeline {pipeline}: give every pipeline a kafka.topic_prefix of its own")]
+    OtherPipeline {
+        /// The cuts topic.
+        topic: String,
+        /// Who writes it.
+        pipeline: String,
+    },
+    /// The cuts topic was written by another version.
+    #[error(
+        "{topic} holds a record at offset {offset} in a format that this version does not know: use the version that wrote it"
+    )]
+    Format {
+        /// The cuts topic.
+        topic: String,
+        /// Kafka offset.
+        offset: i64,
     },
     /// A record on one of our topics is not ours.
     #[error("{topic}[{partition}] holds a record at offset {offset} that tripline did not write")]
@@ -213,13 +231,13 @@ impl Publisher {
             token,
             sent: 0,
             cut: Cut {
-                format: 1,
+                format: CUT_FORMAT,
                 pipeline: self.pipeline.clone(),
                 epoch,
                 pass: position.pass,
                 part: last.map_or(0, |last| last.part),
                 done: last.is_none_or(|last| last.done),
-                restart: last.is_some_and(|last| position.is_behind(&last.position)),
+                restart: last.is_some_and(|last| !last.done) && position.inside.is_none(),
                 rows: 0,
                 source_micros: last.map_or(0, |last| last.source_micros),
                 position: position.clone(),
@@ -324,7 +342,7 @@ impl Publisher {
             messages: moved.messages,
         });
         Cut {
-            format: 1,
+            format: CUT_FORMAT,
             pipeline: self.pipeline.clone(),
             epoch: self.epoch,
             pass: window.pass,

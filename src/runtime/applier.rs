@@ -75,11 +75,14 @@ fn observer(target: &'static str, ready: Ready) -> impl FnMut(Option<&Batch>) + 
 pub(crate) struct GroupStore {
     config: Arc<Config>,
     offsets: Option<Arc<GroupOffsets>>,
+    /// Where every partition stands: committed as a whole, so that it is one state, whoever else commits, and so that no
+    /// offset of a partition at rest expires.
+    positions: Positions,
 }
 
 impl GroupStore {
     pub(crate) fn new(config: &Arc<Config>) -> Self {
-        Self { config: Arc::clone(config), offsets: None }
+        Self { config: Arc::clone(config), offsets: None, positions: Positions::new() }
     }
 }
 
@@ -93,13 +96,16 @@ impl ProgressStore for GroupStore {
         });
         let (offsets, positions) = answer(opened.await, "reading the group's offsets")?;
         self.offsets = Some(offsets);
+        self.positions = positions.clone();
         Ok(positions)
     }
 
     async fn save(&mut self, progress: &[Progress]) -> Result<(), TargetError> {
         let Some(offsets) = &self.offsets else { return Ok(()) };
-        let (offsets, progress) = (Arc::clone(offsets), progress.to_vec());
-        let saved = tokio::task::spawn_blocking(move || offsets.save(&progress));
+        let moved = progress.iter().map(|step| ((step.topic.clone(), step.partition), step.next));
+        self.positions.extend(moved);
+        let (offsets, positions) = (Arc::clone(offsets), self.positions.clone());
+        let saved = tokio::task::spawn_blocking(move || offsets.save(&positions));
         answer(saved.await, "committing the group's offsets")
     }
 }

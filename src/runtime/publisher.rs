@@ -26,7 +26,7 @@ const ACKNOWLEDGE: Duration = Duration::from_secs(10);
 /// Publishes until the stop.
 pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Ready) -> Result<(), Error> {
     // What is wrong here is said before waiting for another publisher's end.
-    let (offsets, stored) = {
+    let (mut offsets, stored) = {
         let config = Arc::clone(&config);
         blocking(move || lock_file(&config)).await?
     };
@@ -37,9 +37,12 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
     };
     let opening = {
         let config = Arc::clone(&config);
-        blocking(move || open(&config, stored))
+        blocking(move || {
+            let (publisher, stored) = open(&config, &mut offsets, stored)?;
+            Ok::<_, Error>((publisher, offsets, stored))
+        })
     };
-    let (mut publisher, mut stored) = tokio::select! {
+    let (mut publisher, offsets, mut stored) = tokio::select! {
         biased;
         () = stop.cancelled() => return Ok(()),
         opened = opening => opened?,

@@ -20,13 +20,25 @@ pub(super) fn lock_file(config: &Config) -> Result<(OffsetDir, Stored), Error> {
 }
 
 /// Opens the producers and brings the position up to what the cuts topic says: the file of a standby is an old one.
-pub(super) fn open(config: &Config, mut stored: Stored) -> Result<(Publisher, Stored), Error> {
+pub(super) fn open(
+    config: &Config,
+    offsets: &mut OffsetDir,
+    mut stored: Stored,
+) -> Result<(Publisher, Stored), Error> {
     // First fence whoever published before; only then is the end of the cuts topic the end.
     let mut publisher = Publisher::open(config)?;
     let part = stored.position.inside.as_ref().map(|inside| inside.part - 1);
     let known = stored.cuts_offset.map(|offset| (offset, stored.position.pass, part));
     let recorded = read_last_cut(config, known)?;
     publisher.begin(stored.source.clone());
+    let former = stored.cuts_offset;
+    if let Some(recorded) = &recorded {
+        forward(&mut stored, recorded);
+    }
+    if stored.cuts_offset != former {
+        // What was decided elsewhere, a rewind or another source, stands on the cuts topic: an old file is no objection.
+        offsets.replace(&stored)?;
+    }
     claim(config, &mut publisher, &mut stored, recorded)?;
     Ok((publisher, stored))
 }

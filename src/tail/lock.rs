@@ -22,7 +22,8 @@ const ATTEMPTS_AT_FIRST: u32 = 50;
 const LOOKS: u32 = 3;
 /// Ends the session, and the lock with it, 30 s after the machine of this process is gone.
 const KEEPALIVE: &str = "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 4; \
-     set tcp_user_timeout = 30000";
+     set tcp_user_timeout = 30000; \
+     select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings where name = 'idle_session_timeout'";
 
 /// The lock, held until this is dropped.
 #[derive(Debug)]

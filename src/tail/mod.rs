@@ -119,6 +119,12 @@ pub enum TailError {
         /// The table.
         registry: String,
     },
+    /// Which rows of a new timeline are settled cannot be told while transactions are open.
+    #[error(
+        "the source is on another timeline than the position, and transactions that write are open there (prepared ones \
+         too): which rows they log is known when they have ended; repeat it then"
+    )]
+    OpenTransactions,
     /// A transaction pooler is in between, and nothing else would keep a second publisher away.
     #[error(
         "source.url leads through a transaction pooler, where no lock can be held: with delivery = \"at_least_once\" give \

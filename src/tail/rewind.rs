@@ -7,7 +7,7 @@ use super::postgres::Session;
 use crate::capture;
 use crate::config::Config;
 use crate::position::{Identity, Position, Snapshot, Xid};
-use crate::table::quote_literal;
+use crate::table::{TableName, quote_literal};
 
 /// Up to where a position is moved back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,12 +33,14 @@ pub struct Rewound {
 /// published. Reads the log tables at `url` and changes nothing.
 ///
 /// Above the new offset, the new snapshot B shows nothing: its xmin is the oldest transaction that owns a row there or
-/// is still open. What lies below the offset is settled, because the offset never rises here.
+/// is still open. What lies below the offset is settled, because the offset never rises here; at a source that is not
+/// `known` (another timeline or cluster), because no transaction is open at all, and up to what its sequence says.
 pub async fn rewind(
     config: &Config,
     url: &str,
     back: &Back,
     published: &Position,
+    known: &Identity,
 ) -> Result<Rewound, TailError> {
     const WHAT: &str = "looking for the position";
     let session = Session::open(url, &config.capture.schema, config.tail.lock_timeout_ms).await?;
@@ -66,7 +68,16 @@ pub async fn rewind(
             row.get(0).and_then(|id| id.parse().ok()).unwrap_or(published.offset)
         }
     };
-    let offset = wanted.min(published.offset);
+    let mut offset = wanted.min(published.offset);
+    if (known.system, known.timeline) != (source.system, source.timeline) {
+        let sequence = TableName::new(&config.capture.schema, "cdc_id_seq");
+        let sql = include_str!("../../sql/tail/open.sql");
+        let row = ask(sql.replace("{{sequence}}", &quote_literal(&sequence.quoted()))).await?;
+        if row.get(0) != Some("f") {
+            return Err(TailError::OpenTransactions);
+        }
+        offset = offset.min(row.get(1).and_then(|id| id.parse().ok()).unwrap_or(0));
+    }
     let sql = include_str!("../../sql/tail/rewind.sql");
     let row = ask(sql.replace("{{logs}}", &logs).replace("{{offset}}", &offset.to_string())).await?;
     let number = |column: usize| row.get(column).and_then(|text| text.parse::<u64>().ok());

@@ -10,6 +10,9 @@ pub const HEADERS: [&str; 4] = ["cdc-id", "epoch", "pass", "part"];
 /// The header with the schema version of the table.
 pub const SCHEMA_HEADER: &str = "schema-version";
 
+/// Version of [`Cut`]'s form that this program writes, and the only one that it reads.
+pub const CUT_FORMAT: u32 = 2;
+
 /// What one part of a pass put on the topics. Messages that no cut covers do not count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
@@ -52,7 +55,36 @@ pub struct Step {
     pub done: bool,
 }
 
+/// Why a record of the cuts topic is no cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoCut {
+    /// Another version of tripline wrote it.
+    Format,
+    /// It is not ours.
+    Foreign,
+}
+
 impl Cut {
+    /// Reads a record.
+    pub fn read(value: Option<&[u8]>) -> Result<Self, NoCut> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let value = value.ok_or(NoCut::Foreign)?;
+        serde_json::from_slice(value).ok().filter(|cut: &Self| cut.format == CUT_FORMAT).ok_or_else(|| {
+            match serde_json::from_slice(value) {
+                Ok(Version { format }) if format != CUT_FORMAT => NoCut::Format,
+                _ => NoCut::Foreign,
+            }
+        })
+    }
+
+    /// Tells whether this only opens an epoch.
+    pub fn is_claim(&self) -> bool {
+        self.rows == 0 && self.ranges.is_empty()
+    }
+
     /// Returns which part this is. Behind a restart comes a new pass.
     pub fn step(&self) -> Step {
         Step { pass: self.pass, part: self.part, done: self.done || self.restart }
@@ -62,7 +94,7 @@ impl Cut {
     /// the number of the last part.
     pub fn follows(&self, last: Step) -> bool {
         let next = if last.done { (last.pass + 1, 0) } else { (last.pass, last.part + 1) };
-        let claim = self.rows == 0 && (self.pass, self.part) == (last.pass, last.part);
+        let claim = self.is_claim() && (self.pass, self.part) == (last.pass, last.part);
         claim || (self.pass, self.part) == next
     }
 }
@@ -90,7 +122,7 @@ mod tests {
     fn cut(pass: u64, part: u32, done: bool, rows: u64) -> Cut {
         let position = Position::start();
         let (pipeline, ranges) = ("shop".into(), Vec::new());
-        let (format, epoch, source_micros, system, timeline, restart) = (1, 1, 0, 1, 1, false);
+        let (format, epoch, source_micros, system, timeline, restart) = (CUT_FORMAT, 1, 0, 1, 1, false);
         Cut {
             format,
             pipeline,

@@ -198,7 +198,7 @@ fn truncate(table: &Arc<Table>) -> Change {
 /// A batch that moves topic `t` from `expected` to `next`.
 fn batch_at(changes: Vec<Change>, expected: Option<i64>, next: i64) -> Batch {
     let cut = Cut {
-        format: 1,
+        format: tripline::wire::CUT_FORMAT,
         pipeline: "shop".into(),
         epoch: 1,
         pass: 7,

@@ -164,7 +164,12 @@ impl<'a> Work<'a> {
         if !self.batch.progress.is_empty() {
             script.push(
                 Label::Positions,
-                &sql::move_positions(self.pipeline, &self.batch.progress, self.batch.covered),
+                &sql::move_positions(
+                    self.pipeline,
+                    &self.batch.progress,
+                    self.batch.covered,
+                    self.batch.cut.epoch,
+                ),
             );
         }
         if !self.continues {

@@ -52,7 +52,7 @@ pub(super) async fn resumed(client: &Client, pipeline: &str) -> Result<Resumed, 
     Ok(Resumed {
         positions: rows.iter().map(|row| at(row, 2)).collect(),
         covered: rows.iter().map(|row| at(row, 3)).collect(),
-        epoch: cut.as_ref().map_or(0, |cut| u64::try_from(cut.epoch).unwrap_or(0)),
+        epoch: rows.iter().map(|row| u64::try_from(row.get::<_, i64>(4)).unwrap_or(0)).max().unwrap_or(0),
         last: cut.map(|cut| Step {
             pass: u64::try_from(cut.pass).unwrap_or(0),
             part: u32::try_from(cut.part).unwrap_or(0),

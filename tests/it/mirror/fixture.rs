@@ -118,7 +118,7 @@ impl Fixture {
         let expected = (self.next > 0).then_some(self.next);
         self.next += 1;
         let cut = Cut {
-            format: 1,
+            format: tripline::wire::CUT_FORMAT,
             pipeline: "shop".into(),
             epoch: 1,
             pass: self.next as u64,

@@ -169,6 +169,12 @@ impl Pipeline {
         self.ends_with(daemon, 2, says).await;
     }
 
+    /// Waits until a daemon has died of its failpoint.
+    pub(crate) async fn died(&self, mut daemon: Daemon) {
+        self.wait_until("the daemon dies", async || daemon.poll().is_some()).await;
+        assert!(daemon.has_logged("dying at a failpoint"));
+    }
+
     /// Waits for a daemon's end with this exit status and a last message that holds all of `says`.
     pub(crate) async fn ends_with(&self, mut daemon: Daemon, code: i32, says: &[&str]) {
         self.wait_until("the daemon ends", async || daemon.poll().is_some()).await;

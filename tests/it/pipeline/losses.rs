@@ -89,6 +89,8 @@ async fn a_cuts_topic_made_anew_is_recognised_by_both_halves() {
     run(&pipeline.from, &insert(100, 100)).await;
     // The one that runs sees where its record went; a later one finds another record than its file names.
     pipeline.expect("AutoOffsetReset");
+    let status = pipeline.command("status").await;
+    assert!(status.code == Some(2) && status.text.contains("was deleted or recreated"), "{}", status.text);
     pipeline.ends_with(publisher, 2, &["goes back to offset", "tripline offset recover"]).await;
     pipeline.refuses("publish", &["names record", "tripline offset reset"]).await;
     pipeline.refuses("apply", &[&cuts]).await;

@@ -129,3 +129,43 @@ async fn a_position_is_moved_back_to_an_id_or_a_moment_and_what_came_since_is_pu
         assert_eq!(pipeline.command(&format!("offset rewind --to={wrong}")).await.code, Some(2));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_moved_back_inside_a_pass_begins_a_new_one_however_often_it_starts() {
+    let settings = [("tail.window_rows", "500"), ("apply.batch_rows", "1000")];
+    let mut pipeline = Pipeline::create(&settings, SHOP).await;
+    pipeline.init().await;
+    run(&pipeline.from, "insert into customers select n, 'many' from generate_series(1, 20000) n").await;
+    let publisher = pipeline.start_armed("publish", "publish::after-commit=5*off->return");
+    pipeline.died(publisher).await;
+    let applier = pipeline.start_ready("apply").await;
+    pipeline.fine("offset rewind --to 0 --yes").await;
+    // It takes over and dies, twice, before the first part of the new pass.
+    for _ in 0..2 {
+        let publisher = pipeline.start_armed("publish", "publish::after-claim=return");
+        pipeline.died(publisher).await;
+    }
+    goes_on_beside(&mut pipeline, applier).await;
+}
+
+/// Publishes beside an applier that runs, compares, and stops both.
+async fn goes_on_beside(pipeline: &mut Pipeline, applier: super::daemon::Daemon) {
+    let publisher = pipeline.start_ready("publish").await;
+    run(&pipeline.from, "insert into customers select n, 'more' from generate_series(30500, 30600) n").await;
+    assert!(pipeline.compare().await > 100);
+    pipeline.stop(publisher).await;
+    pipeline.stop(applier).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_of_another_pipeline_are_refused() {
+    let mut pipeline = published(&[]).await;
+    pipeline.set("kafka.topic_prefix", &pipeline.name.clone());
+    let other = format!("{}x", pipeline.name);
+    pipeline.set("pipeline", &other);
+    for command in ["init", "publish"] {
+        let ended = pipeline.command(command).await;
+        assert!(ended.code == Some(2) && ended.text.contains("is written by pipeline"), "{}", ended.text);
+    }
+    pipeline.refuses("apply", &["is written by pipeline", "kafka.topic_prefix"]).await;
+}
