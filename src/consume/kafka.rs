@@ -13,13 +13,15 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{ConsumeError, Positions, Progress, Share};
 use crate::config::{self, Config};
-use crate::publish::{client_config, patiently};
+use crate::publish::{client_config, patiently, room_for_a_message};
 use crate::wire::{HEADERS, SCHEMA_HEADER, cuts_topic, schemas_topic};
 
 /// Longest wait for an answer of the cluster.
 const ASK: Duration = Duration::from_secs(20);
 /// Memory for messages that were fetched ahead, over all partitions.
 const AHEAD_KBYTES: usize = 8 * 1024;
+/// Bytes that one answer of a broker holds.
+const FETCH_BYTES: u64 = 4 << 20;
 
 type Queue = StreamPartitionQueue<DefaultConsumerContext>;
 
@@ -54,6 +56,8 @@ pub(super) fn failed(what: &'static str) -> impl Fn(KafkaError) -> ConsumeError 
 pub(super) fn consumer_config(kafka: &config::Kafka, group: &str) -> rdkafka::ClientConfig {
     let mut client = client_config(kafka);
     client.set("group.id", group);
+    // librdkafka refuses to fetch less than a message may have.
+    let fetch = room_for_a_message(kafka, FETCH_BYTES).to_string();
     for (name, value) in [
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
@@ -63,7 +67,7 @@ pub(super) fn consumer_config(kafka: &config::Kafka, group: &str) -> rdkafka::Cl
         // that is the usual case.
         ("fetch.wait.max.ms", "10"),
         ("fetch.queue.backoff.ms", "5"),
-        ("fetch.max.bytes", "4194304"),
+        ("fetch.max.bytes", &fetch),
         ("max.partition.fetch.bytes", "1048576"),
     ] {
         if !kafka.options.contains_key(name) {
