@@ -30,9 +30,6 @@ pub(crate) fn client_config(kafka: &config::Kafka) -> ClientConfig {
     client.set("bootstrap.servers", &kafka.bootstrap_servers);
     client.set("client.id", "tripline");
     client.set("reconnect.backoff.max.ms", "2000");
-    // librdkafka connects when it needs a broker. Behind a restart it may take itself for connected, hand every partition
-    // to nobody and wait for ever: then consumers stand still without an error. So every broker is connected to, always.
-    client.set("enable.sparse.connections", "false");
     for (name, value) in &kafka.options {
         client.set(name, value);
     }
