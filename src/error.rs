@@ -183,6 +183,7 @@ fn consume(error: &ConsumeError) -> Disposition {
     match error {
         ConsumeError::Kafka { source, .. } => kafka(source),
         ConsumeError::NewTopic { .. } => Disposition::Again,
+        ConsumeError::Stalled { .. } => Disposition::Retry,
         ConsumeError::Target(error) => target(error),
         ConsumeError::NoTopic { .. }
         | ConsumeError::Gone { .. }

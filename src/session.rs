@@ -56,6 +56,17 @@ pub async fn connect(which: &'static str, url: &str, purpose: &str) -> Result<Cl
         config.connect_timeout(std::time::Duration::from_secs(10));
     }
     config.keepalives_idle(std::time::Duration::from_secs(30));
+    // A peer that is gone without a word, as behind a firewall that forgot the connection, is noticed within a minute
+    // or two and not when the kernel's defaults are over, which is after a quarter of an hour.
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(std::time::Duration::from_secs(10));
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(3);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(std::time::Duration::from_secs(120));
+    }
     let (client, connection) = config.connect(NoTls).await.map_err(|source| SessionError::Connect {
         which,
         address: address(&config),

@@ -1,8 +1,8 @@
 //! The consumer: one queue per partition, drawn from exactly as far as a cut says.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use rdkafka::consumer::stream_consumer::StreamPartitionQueue;
@@ -13,13 +13,19 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{ConsumeError, Positions, Share};
 use crate::config::{self, Config};
-use crate::publish::{client_config, patiently};
+use crate::publish::{client_config, patiently, room_for_a_message};
 use crate::wire::{HEADERS, SCHEMA_HEADER, cuts_topic, schemas_topic};
 
 /// Longest wait for an answer of the cluster.
 const ASK: Duration = Duration::from_secs(20);
+/// Time without a message before the broker is asked whether it has more.
+const QUIET: Duration = Duration::from_secs(15);
+/// Longest wait for that answer.
+const LOOK: Duration = Duration::from_secs(5);
 /// Memory for messages that were fetched ahead, over all partitions.
 const AHEAD_KBYTES: usize = 8 * 1024;
+/// Bytes that one answer of a broker holds.
+const FETCH_BYTES: u64 = 4 << 20;
 
 type Queue = StreamPartitionQueue<DefaultConsumerContext>;
 
@@ -38,6 +44,23 @@ pub(super) struct Record {
 pub(super) struct Reader {
     consumer: Arc<StreamConsumer>,
     queues: BTreeMap<(String, i32), Queue>,
+    /// Where each partition was begun.
+    starts: BTreeMap<(String, i32), i64>,
+    watch: Mutex<Watch>,
+}
+
+/// What was found when nothing had come for a while.
+struct Watch {
+    /// When to look again.
+    due: Instant,
+    /// The partition that was waited for, its next offset, and whether the broker had more or gave no answer.
+    found: Option<(String, i32, i64, bool)>,
+}
+
+impl Watch {
+    fn new() -> Self {
+        Self { due: Instant::now() + QUIET, found: None }
+    }
 }
 
 impl std::fmt::Debug for Reader {
@@ -54,6 +77,8 @@ pub(super) fn failed(what: &'static str) -> impl Fn(KafkaError) -> ConsumeError 
 pub(super) fn consumer_config(kafka: &config::Kafka, group: &str) -> rdkafka::ClientConfig {
     let mut client = client_config(kafka);
     client.set("group.id", group);
+    // librdkafka refuses to fetch less than a message may have.
+    let fetch = room_for_a_message(kafka, FETCH_BYTES).to_string();
     for (name, value) in [
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
@@ -63,7 +88,7 @@ pub(super) fn consumer_config(kafka: &config::Kafka, group: &str) -> rdkafka::Cl
         // that is the usual case.
         ("fetch.wait.max.ms", "10"),
         ("fetch.queue.backoff.ms", "5"),
-        ("fetch.max.bytes", "4194304"),
+        ("fetch.max.bytes", &fetch),
         ("max.partition.fetch.bytes", "1048576"),
     ] {
         if !kafka.options.contains_key(name) {
@@ -103,13 +128,15 @@ impl Reader {
         }
         consumer.assign(&assignment).map_err(failed("assigning partitions"))?;
         let mut queues = BTreeMap::new();
+        let start = |slot: (String, i32)| (slot.clone(), positions.get(&slot).copied().unwrap_or(0));
+        let starts = partitions.iter().cloned().map(start).collect();
         for (topic, partition) in partitions {
             let queue = consumer
                 .split_partition_queue(&topic, partition)
                 .ok_or_else(|| ConsumeError::NoTopic { topic: topic.clone() })?;
             queues.insert((topic, partition), queue);
         }
-        Ok(Self { consumer, queues })
+        Ok(Self { consumer, queues, starts, watch: Mutex::new(Watch::new()) })
     }
 
     /// Tells whether this reader has the partition.
@@ -122,18 +149,50 @@ impl Reader {
     /// Errors of the whole client (broker gone, login refused) come over the main queue, which is watched too.
     pub(super) async fn next(&self, topic: &str, partition: i32) -> Result<Record, ConsumeError> {
         let queue = self.queue(topic, partition)?;
-        tokio::select! {
-            biased;
-            message = queue.recv() => record(topic, partition, message),
-            event = self.consumer.recv() => match event {
-                Err(source) => Err(failed("reading")(source)),
-                Ok(message) => Err(ConsumeError::Foreign {
-                    topic: message.topic().to_owned(),
-                    partition: message.partition(),
-                    offset: message.offset(),
-                }),
-            },
+        loop {
+            let due = self.watch().due;
+            tokio::select! {
+                biased;
+                message = queue.recv() => {
+                    *self.watch() = Watch::new();
+                    return record(topic, partition, message);
+                }
+                event = self.consumer.recv() => return match event {
+                    Err(source) => Err(failed("reading")(source)),
+                    Ok(message) => Err(ConsumeError::Foreign {
+                        topic: message.topic().to_owned(),
+                        partition: message.partition(),
+                        offset: message.offset(),
+                    }),
+                },
+                () = tokio::time::sleep_until(due.into()) => {
+                    tokio::task::block_in_place(|| self.look(topic, partition))?;
+                }
+            }
         }
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the broker whether it has more of a partition that nothing comes from. What it had at two looks and has not
+    /// handed over will not come, nor an answer that did not come twice: behind a restart of its broker a consumer of
+    /// librdkafka may wait for ever, without an error and without a connection. A new one finds the broker. Blocking.
+    fn look(&self, topic: &str, partition: i32) -> Result<(), ConsumeError> {
+        let start = self.starts.get(&(topic.to_owned(), partition)).copied().unwrap_or(0);
+        let next = self.position(topic, partition).unwrap_or(start);
+        let mut watch = self.watch();
+        watch.due = Instant::now() + QUIET;
+        let answer = self.consumer.fetch_watermarks(topic, partition, LOOK);
+        let missing = answer.map_or(true, |(_, end)| end > next);
+        let found = (topic.to_owned(), partition, next, missing);
+        let stalled = missing && watch.found.as_ref() == Some(&found);
+        watch.found = Some(found);
+        if stalled {
+            return Err(ConsumeError::Stalled { topic: topic.to_owned(), partition, next });
+        }
+        Ok(())
     }
 
     /// Hands every message of a partition that is at hand to `each`, until it returns false.

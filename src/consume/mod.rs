@@ -110,6 +110,18 @@ pub enum ConsumeError {
         /// Messages that were published.
         expected: u64,
     },
+    /// The client hands nothing over: the broker has more, or does not answer.
+    #[error(
+        "nothing comes from {topic}[{partition}] at offset {next}: the broker has more, or does not answer"
+    )]
+    Stalled {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Kafka offset that was waited for.
+        next: i64,
+    },
     /// The group's thread does not start.
     #[error("no thread for the consumer group")]
     Thread {

@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 struct State {
     acked: usize,
+    /// Messages that were given up.
+    lost: usize,
     /// Acknowledgements that somebody waits for: below this nobody is woken.
     wanted: usize,
     failed: Option<String>,
+    /// The largest of those that the broker refused for their size.
+    too_large: Option<TooLarge>,
     /// By topic slot and partition.
     ranges: Vec<Vec<Option<Moved>>>,
 }
@@ -31,6 +35,15 @@ pub(super) struct Moved {
     pub(super) messages: u64,
 }
 
+/// A message that the broker refused for its size or for that of the batch it was sent in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooLarge {
+    pub(super) slot: usize,
+    pub(super) cdc_id: u64,
+    /// Key and value.
+    pub(super) bytes: usize,
+}
+
 /// Why a part was not confirmed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NotConfirmed {
@@ -39,6 +52,9 @@ pub(super) enum NotConfirmed {
     /// No report in time.
     TimedOut,
 }
+
+/// Once a message was refused for its size: longest wait for reports of the others, which may be larger.
+const OTHERS: Duration = Duration::from_secs(2);
 
 impl Acks {
     fn state(&self) -> MutexGuard<'_, State> {
@@ -77,8 +93,23 @@ impl Acks {
 
     /// Notes a message that was given up.
     pub(super) fn failed(&self, why: String) {
-        self.state().failed.get_or_insert(why);
+        let mut state = self.state();
+        state.lost += 1;
+        state.failed.get_or_insert(why);
         self.changed.notify_one();
+    }
+
+    /// Notes that a message was refused for its size, before [`Acks::failed`] gives it up.
+    pub(super) fn refused(&self, message: TooLarge) {
+        let mut state = self.state();
+        if state.too_large.is_none_or(|largest| largest.bytes < message.bytes) {
+            state.too_large = Some(message);
+        }
+    }
+
+    /// Returns the largest message of this part that was refused for its size.
+    pub(super) fn too_large(&self) -> Option<TooLarge> {
+        self.state().too_large
     }
 
     /// Returns the first failure so far.
@@ -88,18 +119,22 @@ impl Acks {
 
     /// Waits until `sent` messages are acknowledged; the first failure ends it.
     pub(super) fn wait(&self, sent: usize, timeout: Duration) -> Result<(), NotConfirmed> {
-        let deadline = Instant::now() + timeout;
+        let mut deadline = Instant::now() + timeout;
         let mut state = self.state();
         state.wanted = sent;
         loop {
             if let Some(why) = &state.failed {
-                return Err(NotConfirmed::Failed(why.clone()));
+                if state.too_large.is_none() || state.acked + state.lost >= sent || deadline <= Instant::now()
+                {
+                    return Err(NotConfirmed::Failed(why.clone()));
+                }
+                deadline = deadline.min(Instant::now() + OTHERS);
             }
             if state.acked >= sent {
                 return Ok(());
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() && state.failed.is_none() {
                 return Err(NotConfirmed::TimedOut);
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -129,6 +164,21 @@ mod tests {
             Moved { slot: 1, partition: 0, first: 7, next: 10, messages: 3 },
         ];
         assert_eq!(acks.moved(), expected);
+    }
+
+    #[test]
+    fn the_largest_of_a_refused_batch_is_named() {
+        let acks = Acks::default();
+        acks.begin();
+        for (cdc_id, bytes) in [(4, 10), (5, 900), (6, 20)] {
+            acks.refused(TooLarge { slot: 2, cdc_id, bytes });
+            acks.failed("too large".into());
+        }
+        assert_eq!(acks.wait(3, Duration::from_secs(60)), Err(NotConfirmed::Failed("too large".into())));
+        assert_eq!(acks.too_large(), Some(TooLarge { slot: 2, cdc_id: 5, bytes: 900 }));
+        assert_eq!(acks.wait(4, Duration::ZERO), Err(NotConfirmed::Failed("too large".into())));
+        acks.begin();
+        assert_eq!(acks.too_large(), None);
     }
 
     #[test]

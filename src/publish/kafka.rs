@@ -7,11 +7,11 @@ use backon::{BlockingRetryable, ConstantBuilder};
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message as _, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
 use super::PublishError;
-use super::acks::{Acks, Moved, NotConfirmed};
+use super::acks::{Acks, Moved, NotConfirmed, TooLarge};
 use crate::config;
 use crate::wire::{HEADERS, SCHEMA_HEADER};
 
@@ -19,6 +19,8 @@ use crate::wire::{HEADERS, SCHEMA_HEADER};
 const ASK: Duration = Duration::from_secs(20);
 /// Longest wait until acknowledged messages are handed back.
 const HANDED_BACK: Duration = Duration::from_millis(20);
+/// Memory for messages that wait to be sent.
+const QUEUE_BYTES: u64 = 16 << 20;
 /// Wait while the producer's queue is full.
 const QUEUE_FULL: Duration = Duration::from_millis(2);
 
@@ -68,9 +70,21 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, slot: usize) {
         match result {
             Ok(message) => self.0.delivered(slot, message.partition(), message.offset()),
-            Err((error, _)) => self.0.failed(error.to_string()),
+            Err((error, message)) => {
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
+                    self.0.refused(too_large(message, slot));
+                }
+                self.0.failed(error.to_string());
+            }
         }
     }
+}
+
+fn too_large(message: &BorrowedMessage<'_>, slot: usize) -> TooLarge {
+    // The first header, see `headers`; records without one stand for no row.
+    let cdc_id = message.headers().and_then(|headers| headers.try_get(0)?.value);
+    let cdc_id = cdc_id.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    TooLarge { slot, cdc_id: cdc_id.unwrap_or(0), bytes: message.key_len() + message.payload_len() }
 }
 
 /// One message.
@@ -214,6 +228,11 @@ impl Producer {
         })
     }
 
+    /// Returns the largest message of this part that the broker refused for its size.
+    pub(super) fn too_large(&self) -> Option<TooLarge> {
+        self.acks.too_large()
+    }
+
     /// Returns what the acknowledged messages of this part occupy.
     pub(super) fn moved(&self) -> Vec<Moved> {
         self.acks.moved()
@@ -263,15 +282,22 @@ fn fences(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Returns the larger of `at_least` and the bytes that a message may have: a limit below that would never let one through.
+pub(crate) fn room_for_a_message(kafka: &config::Kafka, at_least: u64) -> u64 {
+    let chosen = kafka.options.get("message.max.bytes").and_then(|bytes| bytes.parse().ok());
+    chosen.map_or(at_least, |bytes: u64| bytes.max(at_least))
+}
+
 fn producer_config(kafka: &config::Kafka) -> ClientConfig {
     let mut client = client_config(kafka);
+    let queue = room_for_a_message(kafka, QUEUE_BYTES).div_ceil(1024).to_string();
     for (name, value) in [
         ("acks", "all"),
         ("enable.idempotence", "true"),
         ("compression.type", "lz4"),
         ("linger.ms", "0"),
         ("partitioner", "murmur2_random"),
-        ("queue.buffering.max.kbytes", "16384"),
+        ("queue.buffering.max.kbytes", &queue),
         ("queue.buffering.max.messages", "100000"),
         ("delivery.timeout.ms", "60000"),
     ] {
@@ -288,4 +314,17 @@ fn headers(numbers: [u64; 5]) -> OwnedHeaders {
         let mut digits = itoa::Buffer::new();
         headers.insert(Header { key, value: Some(digits.format(number)) })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queue_holds_the_largest_message_that_is_allowed() {
+        let mut kafka = config::Kafka::default();
+        assert_eq!(producer_config(&kafka).get("queue.buffering.max.kbytes"), Some("16384"));
+        kafka.options.insert("message.max.bytes".into(), "50000000".into());
+        assert_eq!(producer_config(&kafka).get("queue.buffering.max.kbytes"), Some("48829"));
+    }
 }

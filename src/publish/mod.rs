@@ -20,8 +20,9 @@ use crate::table::{Table, TableName};
 use crate::tail::{LogTable, Message, Window};
 use crate::wire::{CUT_FORMAT, Cut, Range, cuts_topic, data_topic, schemas_topic};
 
+use acks::TooLarge;
 use kafka::{Producer, Record};
-pub(crate) use kafka::{client_config, patiently};
+pub(crate) use kafka::{client_config, patiently, room_for_a_message};
 
 pub use cuts::{Recorded, read_cuts, read_last_cut};
 pub use topics::{create_topics, delete_group, delete_topics, missing_topics};
@@ -68,8 +69,9 @@ pub enum PublishError {
     },
     /// A message is larger than the broker or the producer allows.
     #[error(
-        "the message for {table} with cdc_id {cdc_id} ({bytes} bytes) is larger than Kafka takes: raise \
-         message.max.bytes on the topic {topic} and in [kafka.options]"
+        "the message for {table} with cdc_id {cdc_id} ({bytes} bytes), or the batch that it was sent in, is larger than \
+         Kafka takes: raise max.message.bytes on the topic {topic}, and message.max.bytes in [kafka.options] where \
+         messages have more than 1000000 bytes"
     )]
     TooLarge {
         /// Table.
@@ -261,6 +263,32 @@ impl Publisher {
         self.announce(&window.tables)?;
         let slots = self.slots(&window.tables)?;
         let (turn, token) = self.next_producer();
+        let sent = self.send_all(turn, window, &slots).map_err(|error| {
+            // What the broker refuses comes back as a delivery that failed, and would be tried for ever.
+            let refused = self.producers[turn].too_large();
+            let table = refused.and_then(|refused| slots.iter().position(|slot| *slot == refused.slot));
+            match refused.zip(table) {
+                Some((TooLarge { slot, cdc_id, bytes }, table)) => PublishError::TooLarge {
+                    table: window.tables[table].table.name.clone(),
+                    cdc_id,
+                    bytes,
+                    topic: self.topics[slot].clone(),
+                },
+                None => error,
+            }
+        })?;
+        Ok(Staged {
+            producer: Arc::clone(&self.producers[turn]),
+            token,
+            sent,
+            cut: self.cut(turn, window),
+            cuts: self.topics[CUTS].clone(),
+            anchors: anchors(window),
+        })
+    }
+
+    /// Sends the messages of a window and waits for their acknowledgements. Returns how many they are.
+    fn send_all(&self, turn: usize, window: &Window, slots: &[usize]) -> Result<usize, PublishError> {
         self.producers[turn].begin()?;
         let mut sent = 0;
         for message in &window.messages {
@@ -294,14 +322,7 @@ impl Publisher {
         failpoint::hit("publish::before-acks");
         self.producers[turn].confirm(sent, window.pass, CONFIRM)?;
         failpoint::hit("publish::after-acks");
-        Ok(Staged {
-            producer: Arc::clone(&self.producers[turn]),
-            token,
-            sent,
-            cut: self.cut(turn, window),
-            cuts: self.topics[CUTS].clone(),
-            anchors: anchors(window),
-        })
+        Ok(sent)
     }
 
     /// Waits for the producer whose turn it is.

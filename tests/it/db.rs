@@ -12,7 +12,8 @@ pub(crate) enum Which {
 }
 
 impl Which {
-    fn admin_url(self) -> String {
+    /// Returns the URL of the server that all tests share.
+    pub(crate) fn admin_url(self) -> String {
         let (name, default) = match self {
             Self::Source => ("TRIPLINE_TEST_SOURCE_URL", "postgresql://postgres@127.0.0.1:5435/postgres"),
             Self::Destination => {
@@ -26,7 +27,7 @@ impl Which {
 /// A database named `tl_<random>`, dropped with everybody in it when this goes.
 #[derive(Debug)]
 pub(crate) struct TestDb {
-    which: Which,
+    admin_url: String,
     admin: tokio_postgres::Config,
     config: tokio_postgres::Config,
     /// Its name.
@@ -46,20 +47,23 @@ async fn open(config: &tokio_postgres::Config) -> Client {
 impl TestDb {
     /// Creates a database; fails clearly when the server is not there.
     pub(crate) async fn create(which: Which) -> Self {
-        let admin: tokio_postgres::Config =
-            which.admin_url().parse().expect("the test url is a connection string");
+        Self::create_at(which.admin_url()).await
+    }
+
+    /// Creates a database at a server, which is given by the URL of its database `postgres`.
+    pub(crate) async fn create_at(admin_url: String) -> Self {
+        let admin: tokio_postgres::Config = admin_url.parse().expect("the test url is a connection string");
         let name = format!("tl_{:016x}", rand::random::<u64>());
         open(&admin).await.batch_execute(&format!("create database {name}")).await.unwrap();
         let mut config = admin.clone();
         // A trigger that calls itself for ever is a failure, not a hanging test.
         config.dbname(&name).options("-c statement_timeout=60s");
-        Self { which, admin, config, name, roles: std::sync::Mutex::default() }
+        Self { admin_url, admin, config, name, roles: std::sync::Mutex::default() }
     }
 
     /// Returns its URL, for a configuration.
     pub(crate) fn url(&self) -> String {
-        let admin = self.which.admin_url();
-        let (server, _) = admin.rsplit_once('/').expect("the test url names a database");
+        let (server, _) = self.admin_url.rsplit_once('/').expect("the test url names a database");
         format!("{server}/{}", self.name)
     }
 

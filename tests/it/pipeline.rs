@@ -8,7 +8,7 @@ pub(crate) mod daemon;
 pub(crate) mod stores;
 pub(crate) mod topics;
 pub(crate) mod load;
-mod proxy;
+pub(crate) mod proxy;
 
 mod everyday;
 mod cuts;

@@ -20,6 +20,25 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Stands in row values of all tests; must never stand in a log.
 pub(crate) const MARKER: &str = "s3cr3t-r0w-v4lue";
 
+/// Servers that a pipeline works between: those that all tests share, or a test's own.
+pub(crate) struct Servers {
+    /// URL of the database `postgres`.
+    pub(crate) source: String,
+    /// URL of the database `postgres`.
+    pub(crate) destination: String,
+    /// `host:port` of a broker; `None`: the shared one.
+    pub(crate) kafka: Option<String>,
+    /// URL; `None`: the shared one.
+    pub(crate) clickhouse: Option<String>,
+}
+
+impl Default for Servers {
+    fn default() -> Self {
+        let (source, destination) = (Which::Source.admin_url(), Which::Destination.admin_url());
+        Self { source, destination, kafka: None, clickhouse: None }
+    }
+}
+
 /// Two databases, a ClickHouse database, topics, a configuration and the daemons of one test. Dropping it ends the
 /// daemons, removes everything, and fails the test when a log holds what it should not.
 pub(crate) struct Pipeline {
@@ -42,8 +61,13 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// Creates everything and runs `schema` in the source. `settings` are configuration keys and values.
     pub(crate) async fn create(settings: &[(&str, &str)], schema: &str) -> Self {
-        let source = TestDb::create(Which::Source).await;
-        let destination = TestDb::create(Which::Destination).await;
+        Self::create_at(Servers::default(), settings, schema).await
+    }
+
+    /// Creates everything at these servers, which have to outlive it.
+    pub(crate) async fn create_at(servers: Servers, settings: &[(&str, &str)], schema: &str) -> Self {
+        let source = TestDb::create_at(servers.source).await;
+        let destination = TestDb::create_at(servers.destination).await;
         let name = source.name.replacen("tl_", "it_", 1);
         let (from, to) = (source.connect().await, destination.connect().await);
         crate::db::run(&from, schema).await;
@@ -60,6 +84,12 @@ impl Pipeline {
             source,
             destination,
         };
+        if let Some(kafka) = servers.kafka {
+            pipeline.topics.servers = kafka;
+        }
+        if let Some(clickhouse) = servers.clickhouse {
+            pipeline.mirror.url = clickhouse;
+        }
         pipeline.write_config();
         pipeline.set("mirror.batch_ms", "50");
         for (key, value) in settings {

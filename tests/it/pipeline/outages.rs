@@ -3,19 +3,8 @@
 use super::daemon::Daemon;
 use super::harness::Pipeline;
 use super::load::{Load, SHOP, seed};
-use super::proxy::Proxy;
+use super::proxy::{Proxy, host, through};
 use crate::db::{run, value};
-
-/// Returns the `host:port` of a URL.
-fn host(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split_once('/').map_or(rest, |(host, _)| host);
-    host.rsplit_once('@').map_or(host, |(_, host)| host).to_owned()
-}
-
-fn through(url: &str, proxy: &Proxy) -> String {
-    url.replacen(&host(url), &proxy.address.to_string(), 1)
-}
 
 /// Cuts a service off until the daemon has said so a few times, lets it through and waits until both targets go on.
 async fn interrupt(pipeline: &Pipeline, daemon: &Daemon, proxy: &Proxy, says: &str, times: usize) {

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ const CLOSED: u8 = 3;
 /// Shared with the threads.
 struct State {
     mode: AtomicU8,
+    /// Milliseconds that every piece of data waits.
+    delay: AtomicU64,
     streams: Mutex<Vec<TcpStream>>,
     /// In answers the service's address is replaced by the proxy's: a Kafka broker tells clients where to go.
     rewrite: Option<(Vec<u8>, Vec<u8>)>,
@@ -51,7 +53,8 @@ impl Proxy {
             let advertised = |port: u16| [host.as_bytes(), &u32::from(port).to_be_bytes()].concat();
             (advertised(port.parse().unwrap()), advertised(address.port()))
         });
-        let state = Arc::new(State { mode: AtomicU8::new(OPEN), streams: Mutex::default(), rewrite });
+        let (mode, delay) = (AtomicU8::new(OPEN), AtomicU64::new(0));
+        let state = Arc::new(State { mode, delay, streams: Mutex::default(), rewrite });
         let (accepting, service) = (Arc::clone(&state), service.to_owned());
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -61,7 +64,8 @@ impl Proxy {
                 if accepting.is(CUT) {
                     continue;
                 }
-                let server = TcpStream::connect(&service).unwrap();
+                // A service that is down refuses, and so does the proxy.
+                let Ok(server) = TcpStream::connect(&service) else { continue };
                 spawn_copy(&accepting, &client, &server, false);
                 spawn_copy(&accepting, &server, &client, true);
                 accepting.streams.lock().unwrap().extend([client, server]);
@@ -79,6 +83,11 @@ impl Proxy {
     /// Keeps the connections but forwards nothing.
     pub(crate) fn freeze(&self) {
         self.state.mode.store(FROZEN, Ordering::SeqCst);
+    }
+
+    /// Lets every piece of data wait from now on, in both directions.
+    pub(crate) fn delay(&self, milliseconds: u64) {
+        self.state.delay.store(milliseconds, Ordering::SeqCst);
     }
 
     /// Lets everything through again.
@@ -102,12 +111,25 @@ impl Drop for Proxy {
     }
 }
 
+/// Returns the `host:port` of a URL.
+pub(crate) fn host(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split_once('/').map_or(rest, |(host, _)| host);
+    host.rsplit_once('@').map_or(host, |(_, host)| host).to_owned()
+}
+
+/// Returns a URL that leads through the proxy.
+pub(crate) fn through(url: &str, proxy: &Proxy) -> String {
+    url.replacen(&host(url), &proxy.address.to_string(), 1)
+}
+
 fn spawn_copy(state: &Arc<State>, from: &TcpStream, to: &TcpStream, answers: bool) {
     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
     let state = Arc::clone(state);
     std::thread::spawn(move || {
         let mut buffer = vec![0; 1 << 16];
         while let Ok(len @ 1..) = from.read(&mut buffer) {
+            std::thread::sleep(Duration::from_millis(state.delay.load(Ordering::SeqCst)));
             while state.is(FROZEN) {
                 std::thread::sleep(Duration::from_millis(5));
             }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -133,6 +135,14 @@ impl Topics {
         let options = AdminOptions::new().operation_timeout(Some(ASK));
         let wider = NewPartitions::new(topic, partitions);
         self.admin().create_partitions([&wider], &options).await.unwrap()[0].as_ref().unwrap();
+    }
+
+    /// Sets the largest batch of messages that a topic takes, in bytes.
+    pub(crate) async fn limit(&self, topic: &str, bytes: u64) {
+        let bytes = bytes.to_string();
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
+        let options = AdminOptions::new().operation_timeout(Some(ASK));
+        self.admin().alter_configs([&change], &options).await.unwrap()[0].as_ref().unwrap();
     }
 
     /// Removes the messages of a partition below an offset, as retention does.
