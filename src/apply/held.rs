@@ -89,7 +89,8 @@ mod tests {
         ];
         assert_eq!(arrange(&mut held, &first, false), [2, 5]);
         assert!(!held.is_empty());
-        let second = [change(6, "p", Op::Insert, 2), change(7, "c", Op::Update, 4), change(8, "p", Op::Delete, 0)];
+        let second =
+            [change(6, "p", Op::Insert, 2), change(7, "c", Op::Update, 4), change(8, "p", Op::Delete, 0)];
         assert_eq!(arrange(&mut held, &second, true), [6, 7, 1, 8]);
         assert!(held.is_empty());
     }

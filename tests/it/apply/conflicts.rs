@@ -100,7 +100,12 @@ async fn a_cascade_takes_nothing_along_that_the_source_has_kept() {
     )
     .await;
     let (mut target, _role) = db.as_plain_role().await;
-    let rows = [insert(&parent, "1\t1"), insert(&parent, "2\t2"), insert(&child, "1\t1"), insert(&grandchild, "1\t1")];
+    let rows = [
+        insert(&parent, "1\t1"),
+        insert(&parent, "2\t2"),
+        insert(&child, "1\t1"),
+        insert(&grandchild, "1\t1"),
+    ];
     apply(&db, &mut target, rows.to_vec()).await.unwrap();
     let all = "select p.id, u, c.id, g.id from public.p left join public.c on c.p = p.id left join public.g on g.c = c.id order by 1";
     // The child goes to another parent first; what references the child is in no message.
