@@ -54,7 +54,7 @@ impl Work<'_> {
         change.op == Op::Delete && !self.replica && self.tables.cascades(&change.table.name)
     }
 
-    /// Applies these changes in rounds; fails with the first refusal of a round in which nothing was applied.
+    /// Applies these changes in rounds; fails with the first refusal of a round in which nothing moved.
     async fn settle(&self, mut rest: Vec<usize>, end: usize, buffers: &mut Buffers) -> Result<(), Failure> {
         while !rest.is_empty() {
             let mut first = None;
@@ -81,12 +81,28 @@ impl Work<'_> {
                     Err(failure) => return Err(failure),
                 }
             }
+            if left.len() == rest.len() {
+                // What overtook them may hold what they need on their way: only where a key ends is needed.
+                left = self.last_of_each_key(&rest);
+            }
             match first {
                 Some(failure) if left.len() == rest.len() => return Err(failure),
                 _ => rest = left,
             }
         }
         Ok(())
+    }
+
+    fn last_of_each_key(&self, rest: &[usize]) -> Vec<usize> {
+        let mut keys = HashSet::new();
+        let key = |index: &usize| {
+            let change = &self.batch.changes[*index];
+            (&change.table.name, &*change.key)
+        };
+        let mut last: Vec<usize> =
+            rest.iter().rev().copied().filter(|index| keys.insert(key(index))).collect();
+        last.reverse();
+        last
     }
 
     async fn one(&self, index: usize, buffers: &mut Buffers) -> Result<(), Failure> {
