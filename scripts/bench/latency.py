@@ -14,18 +14,20 @@ WRITERS = 4
 SPAN = 1_000_000_000
 
 
-def _write(url, writer, rate, count, start, committed):
+def _write(url, writer, rate, count, start, committed, took):
     connection = Connection(url)
     for k in range(count):
         due = start + (k * WRITERS + writer) / rate
         wait = due - time.monotonic()
         if wait > 0:
             time.sleep(wait)
+        begun = time.monotonic()
         connection.query(
             f"insert into tick (id, account, status, note) values ({writer * SPAN + k}, {k % 997}, 'new', "
             f"repeat('x', 150))"
         )
         committed[writer].append(time.monotonic())
+        took[writer].append(committed[writer][-1] - begun)
     connection.close()
 
 
@@ -51,8 +53,10 @@ def _watch(url, pipe):
         json.dump({"seen": seen, "polls": polls}, file)
 
 
-def run(source, destination, rate, seconds, all_arrived):
+def run(source, destination, rate, seconds, all_arrived, statements=None):
     """Runs the load; returns (latencies in ms, achieved rate, polls a second).
+
+    A list `statements` takes how long each writer's statements took at the source, in ms.
 
     `all_arrived` waits for the destination to hold every row. The first tenth of the time, at least one second, warms
     up and does not count.
@@ -72,10 +76,11 @@ def run(source, destination, rate, seconds, all_arrived):
     try:
         warm = max(1.0, seconds / 10)
         count = round(rate * (seconds + warm) / WRITERS)
-        committed = [[] for _ in range(WRITERS)]
+        committed, took = ([[] for _ in range(WRITERS)] for _ in range(2))
         start = time.monotonic() + 0.5
         threads = [
-            threading.Thread(target=_write, args=(source, w, rate, count, start, committed)) for w in range(WRITERS)
+            threading.Thread(target=_write, args=(source, w, rate, count, start, committed, took))
+            for w in range(WRITERS)
         ]
         for thread in threads:
             thread.start()
@@ -97,6 +102,10 @@ def run(source, destination, rate, seconds, all_arrived):
         if not len(sent) == len(seen) == count:
             raise ValueError(f"{count} rows were sent, {len(seen)} were seen")
         latencies += [(b - a) * 1000 for a, b in zip(sent, seen) if a >= start + warm]
+    if statements is not None:
+        for sent, spent in zip(committed, took):
+            statements += [s * 1000 for a, s in zip(sent, spent) if a >= start + warm]
+        statements.sort()
     first, last = min(min(sent) for sent in committed), max(max(sent) for sent in committed)
     return sorted(latencies), (count * WRITERS - 1) / (last - first), watched["polls"] / (last - first)
 

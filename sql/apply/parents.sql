@@ -1,4 +1,6 @@
--- Tables that a destination table's foreign keys reference.
-select coalesce(array_agg(distinct confrelid), '{}')
+-- Tables that a destination table's foreign keys reference; whether deleting one of its own rows changes rows that
+-- reference it.
+select coalesce(array_agg(distinct confrelid) filter (where conrelid = $1 and confrelid <> $1), '{}'),
+       coalesce(bool_or(confrelid = $1 and confdeltype in ('c', 'n', 'd')), false)
 from pg_constraint
-where conrelid = $1 and contype = 'f' and confrelid <> conrelid
+where $1 in (conrelid, confrelid) and contype = 'f'

@@ -5,9 +5,10 @@
 //!                                                                              with positions and cut
 //! ```
 //!
-//! `fold`, `encode`, `schema`, `order`, `sql` and `script` are pure; `postgres` talks to the server.
+//! `fold`, `held`, `encode`, `schema`, `order`, `sql` and `script` are pure; `postgres` talks to the server.
 
 mod fold;
+mod held;
 mod encode;
 mod schema;
 mod order;

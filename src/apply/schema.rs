@@ -14,6 +14,8 @@ pub(super) struct Found {
     pub(super) keys: Vec<FoundKey>,
     /// Oids of the tables that its foreign keys reference.
     pub(super) parents: Vec<u32>,
+    /// Deleting a row changes rows that reference it: ON DELETE CASCADE, SET NULL or SET DEFAULT.
+    pub(super) cascades: bool,
 }
 
 /// A column at the destination.
@@ -110,6 +112,8 @@ pub(super) struct Shape {
     pub(super) overriding: bool,
     /// Oids of the tables that its foreign keys reference.
     pub(super) parents: Vec<u32>,
+    /// Deleting a row changes rows that reference it.
+    pub(super) cascades: bool,
 }
 
 /// Returns the source's columns that the destination lacks.
@@ -134,6 +138,7 @@ pub(super) fn shape(table: &Table, found: &Found) -> Result<Shape, Unfit> {
         operators: Vec::new(),
         overriding: false,
         parents: found.parents.clone(),
+        cascades: found.cascades,
     };
     for (hint, column) in table.columns.iter().enumerate() {
         let here = found.columns.iter().find(|here| here.name == column.name).ok_or_else(|| {

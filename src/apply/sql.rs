@@ -11,6 +11,12 @@ pub(super) const BEGIN: &str = "begin isolation level read committed";
 pub(super) const DEFER: &str = "set constraints all deferred";
 /// What a failed attempt goes back to.
 pub(super) const SAVEPOINT: &str = "savepoint tripline";
+/// What a single change goes back to that cannot be applied yet.
+pub(super) const ONE: &str = "savepoint tripline_one";
+/// Undoes a single change.
+pub(super) const BACK_ONE: &str = "rollback to savepoint tripline_one; release savepoint tripline_one";
+/// Closes a single change.
+pub(super) const KEEP_ONE: &str = "release savepoint tripline_one";
 /// Opens a further batch of the same transaction.
 pub(super) const NEXT: &str = "savepoint tripline_batch";
 /// Undoes a further batch.
@@ -34,6 +40,8 @@ fn idents<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
 pub(super) struct Texts {
     /// `insert into t (…) overriding system value`; `values …` or a SELECT follows.
     pub(super) insert: String,
+    /// `update t set (…) = row`; the row in parentheses and a condition follow.
+    pub(super) update: String,
     /// ` on conflict (…) do …`.
     pub(super) on_conflict: String,
     /// `delete from t where `; the keys follow.
@@ -64,6 +72,7 @@ pub(super) fn texts(shape: &Shape) -> Texts {
     };
     Texts {
         insert: format!("insert into {target} ({columns}){overriding} "),
+        update: format!("update {target} set ({columns}) = row"),
         on_conflict: format!(" on conflict ({key}) do {action}"),
         delete: format!("delete from {target} where "),
         compare: shape.key.iter().zip(&shape.operators).map(compare).collect(),
@@ -183,6 +192,7 @@ mod tests {
             operators: key.iter().map(|_| "operator(\"public\".=)".into()).collect(),
             overriding: false,
             parents: Vec::new(),
+            cascades: false,
         }
     }
 

@@ -39,7 +39,7 @@ pub struct Progress {
 }
 
 /// One or more parts of passes, whole and in order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Batch {
     /// Changes part by part, inside a part by `cdc_id`; of one key always in the order of the source. A truncate
     /// stands once.
@@ -55,6 +55,24 @@ pub struct Batch {
     pub commit: bool,
     /// Offset behind the last record of the cuts topic that the batch covers.
     pub covered: i64,
+}
+
+impl Batch {
+    /// Appends the batch that follows.
+    pub fn append(&mut self, next: Self) {
+        let Self { changes, cut, progress, bytes, commit, covered } = next;
+        self.changes.extend(changes);
+        for step in progress {
+            let known =
+                |known: &&mut Progress| (&known.topic, known.partition) == (&step.topic, step.partition);
+            match self.progress.iter_mut().find(known) {
+                Some(known) => known.next = step.next,
+                None => self.progress.push(step),
+            }
+        }
+        (self.cut, self.commit, self.covered) = (cut, commit, covered);
+        self.bytes += bytes;
+    }
 }
 
 /// Where changes are applied. One caller, one call at a time.

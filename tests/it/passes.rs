@@ -42,7 +42,11 @@ fn url_of(db: &TestDb) -> String {
 impl Source {
     /// Runs `ddl` in a database of its own and captures `public.*`.
     pub(crate) async fn create(ddl: &str, adjust: impl FnOnce(&mut Config)) -> Self {
-        let db = TestDb::create(Which::Source).await;
+        Self::capture(TestDb::create(Which::Source).await, ddl, adjust).await
+    }
+
+    /// Runs `ddl` in a database and captures `public.*`.
+    pub(crate) async fn capture(db: TestDb, ddl: &str, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config { pipeline: "passes".into(), ..Config::default() };
         config.source.tables = vec!["public.*".into()];
         adjust(&mut config);

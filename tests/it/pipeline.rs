@@ -12,6 +12,7 @@ pub(crate) mod proxy;
 
 mod everyday;
 mod cuts;
+mod constraints;
 mod shared;
 mod crashes;
 mod stopping;
@@ -21,5 +22,6 @@ mod strangers;
 mod capture;
 mod outages;
 mod losses;
+mod long;
 mod settings;
 mod refusals;

@@ -4,6 +4,7 @@
 //! rows belong together. Statements that fail for a reason of the game (deadlock, serialization, unique key, …) are
 //! counted; any other error fails the test.
 
+mod hostile;
 mod ledger;
 
 use std::ops::AddAssign;
@@ -17,8 +18,9 @@ use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, NoTls};
-use tripline::table::quote_literal;
+use tripline::table::{quote_ident, quote_literal};
 
+pub(crate) use hostile::{policies, user_triggers};
 pub(crate) use ledger::LEDGER;
 
 /// Keys that the writers fight for: 1 to this.
@@ -41,12 +43,6 @@ pub(crate) fn tables(partitioned: bool) -> String {
         ),
     };
     table("a") + &table("b")
-}
-
-/// Triggers of the user's that write the same tables again.
-pub(crate) fn user_triggers() -> String {
-    let template = include_str!("workload/user_triggers.sql");
-    ["a", "b"].map(|t| template.replace("{{bulk}}", &BULK.to_string()).replace("{{t}}", t)).concat()
 }
 
 /// Rolls back what prepared transactions of this database are left: it cannot be dropped before.
@@ -114,6 +110,10 @@ pub(crate) struct Workload {
     pub(crate) partitioned: bool,
     /// Half of the statements go to the tables of [`LEDGER`].
     pub(crate) ledger: bool,
+    /// [`user_triggers`] are there, with the functions that a part of the statements calls.
+    pub(crate) hostile: bool,
+    /// Every other writer has this role, to which [`policies`] apply.
+    pub(crate) role: Option<String>,
 }
 
 /// What came of it.
@@ -173,10 +173,13 @@ impl Workload {
     /// Starts the writers.
     pub(crate) async fn start(&self) -> Running {
         let resolver = Arc::new(connect(&self.url).await);
+        let version = "select current_setting('server_version_num')::int >= 150000";
+        let merges = resolver.query_one(version, &[]).await.unwrap().get(0);
         let (mut writers, stop) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
         for number in 0..self.writers {
             let writer = Writer {
-                client: connect(&self.url).await,
+                client: self.writer(number).await,
+                merges,
                 resolver: Arc::clone(&resolver),
                 rng: StdRng::seed_from_u64(self.seed.wrapping_mul(1_000).wrapping_add(number)),
                 number,
@@ -187,6 +190,17 @@ impl Workload {
             writers.spawn(writer.run(Instant::now() + self.lasting));
         }
         Running { writers, stop }
+    }
+
+    /// Opens a writer's session.
+    async fn writer(&self, number: u64) -> Client {
+        let client = connect(&self.url).await;
+        // Deadlocks are part of the game: found early, there are more of them.
+        client.batch_execute("set deadlock_timeout = '50ms'").await.unwrap();
+        if let Some(role) = self.role.as_ref().filter(|_| number % 2 == 1) {
+            client.batch_execute(&format!("set role {}", quote_ident(role))).await.unwrap();
+        }
+        client
     }
 }
 
@@ -205,14 +219,14 @@ struct Writer {
     number: u64,
     transaction: u64,
     workload: Workload,
+    /// The server knows MERGE.
+    merges: bool,
     stop: Arc<AtomicBool>,
 }
 
 impl Writer {
     async fn run(mut self, until: Instant) -> Outcome {
         let mut outcome = Outcome::default();
-        // Deadlocks are part of the game: found early, there are more of them.
-        self.client.batch_execute("set deadlock_timeout = '50ms'").await.unwrap();
         while Instant::now() < until && !self.stop.load(Ordering::Relaxed) {
             self.transaction += 1;
             tokio::time::sleep(self.workload.rest).await;
@@ -300,6 +314,9 @@ impl Writer {
         let k = self.rng.random_range(1..=KEYS);
         let v = self.value();
         let leaf = if self.workload.partitioned && self.rng.random_bool(0.2) { "_low" } else { "" };
+        if self.workload.hostile && self.rng.random_bool(0.3) {
+            return hostile::statement(&mut self.rng, [t, other], [k, KEYS], &v, self.merges);
+        }
         let last = k + [0, 0, 3].choose(&mut self.rng).unwrap();
         match self.rng.random::<f64>() {
             x if x < 0.40 => format!(
@@ -360,5 +377,8 @@ fn is_expected(error: &Error) -> bool {
         // As many prepared transactions as the server allows.
         SqlState::OUT_OF_MEMORY,
     ];
-    error.code().is_some_and(|code| expected.contains(code))
+    // What a policy forbids; a right that is missing would be a mistake of the test's.
+    let forbidden =
+        error.as_db_error().is_some_and(|error| error.message().contains("row-level security policy"));
+    forbidden || error.code().is_some_and(|code| expected.contains(code))
 }

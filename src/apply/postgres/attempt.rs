@@ -54,7 +54,7 @@ pub(super) fn is_bulk(group: &Group, may_stage: bool) -> bool {
 
 impl<'a> Work<'a> {
     /// Returns what is prepared for a table: the caller has prepared all of the batch's.
-    fn prepared(&self, table: &Table) -> &'a Prepared {
+    pub(super) fn prepared(&self, table: &Table) -> &'a Prepared {
         self.tables.get(table).expect("apply() prepares every table of the batch first")
     }
 
@@ -82,19 +82,7 @@ impl<'a> Work<'a> {
         }
         let truncated: Vec<&Table> = self.plan.truncated.iter().map(|table| &**table).collect();
         self.empty(&truncated, Label::Truncates, buffers);
-        for (label, group) in self.groups().rev() {
-            match &self.prepared(&group.table).deletes {
-                Some(stage) if self.is_staged(group, &group.deletes) => {
-                    self.apply_stage(label, stage, buffers)
-                }
-                _ => {
-                    for rows in group.deletes.chunks(BULK_ROWS) {
-                        self.delete_literally(label, &self.batch.changes[rows[0]], rows, buffers)?;
-                        self.send_if_large(SCRIPT_BYTES, buffers).await?;
-                    }
-                }
-            }
-        }
+        self.delete(false, buffers).await?;
         for (label, group) in self.groups() {
             match &self.prepared(&group.table).upserts {
                 Some(stage) if self.is_staged(group, &group.upserts) => {
@@ -108,8 +96,32 @@ impl<'a> Work<'a> {
                 }
             }
         }
+        // What references these rows now is not to be touched: by now nothing does that is to stay.
+        self.delete(true, buffers).await?;
         self.close(buffers);
         run(self.client, &buffers.script).await
+    }
+
+    /// Deletes what is gone, children first: from tables whose rows take others with them, or from the other tables.
+    async fn delete(&self, cascading: bool, buffers: &mut Buffers) -> Result<(), Failure> {
+        for (label, group) in self.groups().rev() {
+            let prepared = self.prepared(&group.table);
+            if cascading != (prepared.shape.cascades && !self.replica) {
+                continue;
+            }
+            match &prepared.deletes {
+                Some(stage) if self.is_staged(group, &group.deletes) => {
+                    self.apply_stage(label, stage, buffers)
+                }
+                _ => {
+                    for rows in group.deletes.chunks(BULK_ROWS) {
+                        self.delete_literally(label, &self.batch.changes[rows[0]], rows, buffers)?;
+                        self.send_if_large(SCRIPT_BYTES, buffers).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Applies change by change in the order of the batch, after a folded attempt that failed.
@@ -178,7 +190,7 @@ impl<'a> Work<'a> {
         script.push(Label::Open, sql::SAVEPOINT);
     }
 
-    fn close(&self, buffers: &mut Buffers) {
+    pub(super) fn close(&self, buffers: &mut Buffers) {
         let script = &mut buffers.script;
         if !self.commit {
             script.push(Label::Close, if self.continues { sql::KEEP_NEXT } else { sql::KEEP });
@@ -203,7 +215,7 @@ impl<'a> Work<'a> {
     /// Empties tables: one TRUNCATE for all that can be, DELETE for those that others reference.
     ///
     /// TRUNCATE refuses a table whose foreign keys are yet to be checked: where they are active it can only come first.
-    fn empty(&self, tables: &[&Table], label: Label, buffers: &mut Buffers) {
+    pub(super) fn empty(&self, tables: &[&Table], label: Label, buffers: &mut Buffers) {
         let first = !self.continues && label == Label::Truncates;
         let known = |table: &&Table| {
             let oid = self.prepared(table).shape.oid;
@@ -222,13 +234,18 @@ impl<'a> Work<'a> {
         if !truncate.is_empty() {
             buffers.script.push(label, &format!("truncate {}", truncate.join(", ")));
         }
-        for name in names(false) {
-            buffers.script.push(label, &format!("delete from {name}"));
+        let mut delete: Vec<String> = names(false).map(|name| format!("delete from {name}")).collect();
+        if let Some(last) = delete.pop() {
+            // One statement: foreign keys between them are looked at when all of them are empty.
+            let others: Vec<String> =
+                delete.iter().enumerate().map(|(i, delete)| format!("emptied_{i} as ({delete})")).collect();
+            let with = if others.is_empty() { String::new() } else { format!("with {} ", others.join(", ")) };
+            buffers.script.push(label, &(with + &last));
         }
     }
 
     /// Writes one DELETE for the keys of `rows`, all of `first`'s table and version.
-    fn delete_literally(
+    pub(super) fn delete_literally(
         &self,
         label: Label,
         first: &Change,
@@ -252,7 +269,7 @@ impl<'a> Work<'a> {
     }
 
     /// Writes one upsert for `rows`, all of `first`'s table and version.
-    fn upsert_literally(
+    pub(super) fn upsert_literally(
         &self,
         label: Label,
         first: &Change,

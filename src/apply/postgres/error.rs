@@ -141,6 +141,11 @@ impl Failure {
         self.code().is_some_and(|code| matches!(code, "23505" | "23P01"))
     }
 
+    /// Tells whether the change may pass behind others: a value that is taken, a row that is missing or still referenced.
+    pub(super) fn is_order(&self) -> bool {
+        self.is_conflict() || self.code() == Some("23503")
+    }
+
     fn is_constraint(&self) -> bool {
         self.code().is_some_and(|code| code.starts_with("23"))
     }
@@ -223,12 +228,21 @@ pub(super) fn unwritable(failure: &Failure, table: &TableName) -> TargetError {
 }
 
 /// Builds the refusal of a change; `table` and `cdc_id` are the best that is known.
-pub(super) fn refused(failure: Failure, table: TableName, cdc_id: Option<u64>) -> TargetError {
+///
+/// `silent`: foreign keys and triggers of the destination are quiet.
+pub(super) fn refused(failure: Failure, table: TableName, cdc_id: Option<u64>, silent: bool) -> TargetError {
+    let way_out = match failure.is_order() && !silent {
+        true => {
+            "; the applier's role has to keep every foreign key at every statement: let it set session_replication_role \
+             (GRANT SET ON PARAMETER, from PostgreSQL 15 on)"
+        }
+        false => "",
+    };
     let refused = |table, why: &str, source| TargetError::Refused {
         target: NAME,
         table,
         cdc_id,
-        why: why.to_owned(),
+        why: format!("{why}{way_out}"),
         source: Some(source),
     };
     match failure {

@@ -138,5 +138,6 @@ async fn find(client: &Client, name: &TableName) -> Result<Option<Found>, Target
         columns: columns.iter().map(column).collect(),
         keys: keys.iter().map(key).collect(),
         parents: parents.get(0),
+        cascades: parents.get(1),
     }))
 }

@@ -6,8 +6,10 @@ mod inspect;
 mod prepared;
 mod run;
 mod attempt;
+mod patient;
 mod state;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use self::prepared::{Prepared, Tables, stage};
 use self::run::Buffers;
 use self::session::{Session, State};
 use super::fold::{Plan, fold};
+use super::held::Held;
 use super::order::{Emptying, parents_first};
 use super::script::Label;
 use super::sql;
@@ -46,6 +49,10 @@ pub struct PostgresTarget {
     tables: Tables,
     buffers: Buffers,
     replays: u64,
+    /// Deletes of the pass at hand that come last.
+    held: Held,
+    /// Batches of an unfinished pass that constraints refuse before the rest of it has come.
+    waiting: Option<Batch>,
 }
 
 impl fmt::Debug for PostgresTarget {
@@ -66,6 +73,8 @@ impl PostgresTarget {
             tables: Tables::default(),
             buffers: Buffers::default(),
             replays: 0,
+            held: Held::default(),
+            waiting: None,
         }
     }
 
@@ -180,6 +189,15 @@ impl PostgresTarget {
                 "applying a batch change by change"
             );
             result = work.exact(&mut self.buffers).await;
+            if let Err(failure) = &result
+                && failure.is_order()
+            {
+                info!(
+                    cause = failure.cause(),
+                    "applying a batch once more, with changes that wait for others"
+                );
+                result = work.patient(&mut self.buffers).await;
+            }
         }
         let stays_open = if result.is_ok() { !commit } else { continues };
         if result.is_err() {
@@ -191,6 +209,28 @@ impl PostgresTarget {
         }
         session.state = if stays_open { State::Open } else { State::Idle };
         Ok(result)
+    }
+
+    /// Returns the batch as it is to be applied: behind what waits, with deletes that take other rows along at the end
+    /// of the pass.
+    async fn arrange<'a>(&mut self, batch: &'a Batch) -> Result<Cow<'a, Batch>, TargetError> {
+        let mut arranged = Cow::Borrowed(batch);
+        if !self.session()?.replica && !self.shared {
+            for change in &batch.changes {
+                self.prepare(&change.table).await?;
+            }
+            let tables = &self.tables;
+            let cascades = |name: &TableName| tables.cascades(name);
+            let arranged = arranged.to_mut();
+            arranged.changes = self.held.arrange(&batch.changes, cascades, batch.cut.done);
+            // A commit would move the positions past what is held.
+            arranged.commit &= self.held.is_empty();
+        }
+        if let Some(mut waiting) = self.waiting.take() {
+            waiting.append(arranged.into_owned());
+            arranged = Cow::Owned(waiting);
+        }
+        Ok(arranged)
     }
 
     /// Finds the partition whose position is not where the batch expects it.
@@ -247,6 +287,8 @@ impl Target for PostgresTarget {
         // What an old session left open goes with it.
         self.session = None;
         self.tables.clear();
+        self.held.clear();
+        self.waiting = None;
         let session = session::open_applier(self.url.expose_secret(), &self.pipeline, self.shared).await?;
         let mut resumed = state::resumed(&session.client, &self.pipeline).await?;
         if self.shared {
@@ -285,6 +327,8 @@ impl Target for PostgresTarget {
 
     async fn apply(&mut self, batch: &Batch) -> Result<(), TargetError> {
         failpoint::hit("apply::before-batch");
+        let arranged = self.arrange(batch).await?;
+        let batch = &*arranged;
         let plan = fold(&batch.changes);
         if self.shared
             && let Some(change) = batch.changes.iter().find(|change| change.op == Op::Truncate)
@@ -330,10 +374,23 @@ impl Target for PostgresTarget {
         {
             return Err(unavailable("applying a batch", error));
         }
+        if !batch.cut.done && !self.shared && failure.is_order() {
+            // The row that is missing, or in the way, comes with the rest of the pass.
+            info!(
+                changes = batch.changes.len(),
+                pass = batch.cut.pass,
+                part = batch.cut.part,
+                cause = failure.cause(),
+                "a part of a pass waits for the next one"
+            );
+            self.waiting = Some(arranged.into_owned());
+            return Ok(());
+        }
+        let silent = self.session.as_ref().is_some_and(|session| session.replica);
         let (table, cdc_id) = subject(&failure, batch, &plan);
         if failure.is_stale() {
             return Err(unwritable(&failure, &table));
         }
-        Err(refused(failure, table, cdc_id))
+        Err(refused(failure, table, cdc_id, silent))
     }
 }

@@ -69,6 +69,11 @@ impl Tables {
         self.0.get(&table.name)?.get(&table.version)
     }
 
+    /// Tells whether deleting a row of this table changes others.
+    pub(super) fn cascades(&self, name: &TableName) -> bool {
+        self.0.get(name).is_some_and(|versions| versions.values().any(|prepared| prepared.shape.cascades))
+    }
+
     /// Returns the same, to be completed with stages.
     pub(super) fn get_mut(&mut self, table: &Table) -> Option<&mut Prepared> {
         self.0.get_mut(&table.name)?.get_mut(&table.version)

@@ -62,6 +62,7 @@ async fn foreign_keys_are_met_where_they_cannot_be_turned_off() {
     assert_eq!(target.replays(), 1);
     assert_eq!(db.rows("select c.*, p.id from public.c join public.p on p.id = c.p").await, ["1|2|2"]);
     let error = apply(&db, &mut target, vec![insert(&child, "9\t77")]).await.unwrap_err();
+    assert!(chain(&error).contains("let it set session_replication_role"), "{}", chain(&error));
     assert!(
         chain(&error).contains("foreign_key_violation (23503), constraint \"c_p_fkey\""),
         "{}",
@@ -85,6 +86,49 @@ async fn deferred_foreign_keys_are_judged_at_the_end() {
     let error = apply(&db, &mut target, vec![insert(&a, "5\t6")]).await.unwrap_err();
     assert!(matches!(error, TargetError::Refused { .. }), "{error:?}");
     assert_eq!(db.rows("table public.a").await, ["1|1"]);
+}
+
+#[tokio::test]
+async fn a_cascade_takes_nothing_along_that_the_source_has_kept() {
+    let db = Db::new("kept").await;
+    let parent = db.create("p", "id int primary key, u int unique", &["id"]).await;
+    let child = db.create("c", "id int primary key, p int", &["id"]).await;
+    let grandchild = db.create("g", "id int primary key, c int", &["id"]).await;
+    db.run(
+        "alter table public.c add foreign key (p) references public.p on delete cascade on update cascade;
+            alter table public.g add foreign key (c) references public.c on delete set null",
+    )
+    .await;
+    let (mut target, _role) = db.as_plain_role().await;
+    let rows = [
+        insert(&parent, "1\t1"),
+        insert(&parent, "2\t2"),
+        insert(&child, "1\t1"),
+        insert(&grandchild, "1\t1"),
+    ];
+    apply(&db, &mut target, rows.to_vec()).await.unwrap();
+    let all = "select p.id, u, c.id, g.id from public.p left join public.c on c.p = p.id left join public.g on g.c = c.id order by 1";
+    // The child goes to another parent first; what references the child is in no message.
+    apply(&db, &mut target, vec![update(&child, "1\t2"), delete(&parent, "1\t1")]).await.unwrap();
+    assert_eq!(db.rows(all).await, ["2|2|1|1"]);
+    assert_eq!(target.replays(), 0);
+    // The parent's key changes, and its unique value stays: the row with it has to make room and cannot be deleted.
+    let moved = vec![delete(&parent, "2\t2"), insert(&parent, "3\t2"), update(&child, "1\t3")];
+    apply(&db, &mut target, moved).await.unwrap();
+    assert_eq!(db.rows(all).await, ["3|2|1|1"]);
+    assert_eq!(target.replays(), 1);
+}
+
+#[tokio::test]
+async fn rows_of_one_statement_may_stand_in_any_order() {
+    let db = Db::new("shift").await;
+    let table = db.create("t", "id int primary key, u int unique", &["id"]).await;
+    let mut target = db.resumed().await;
+    apply(&db, &mut target, (1..=5).map(|i| insert(&table, &format!("{i}\t{i}"))).collect()).await.unwrap();
+    let shift = [3, 1, 4, 2, 5].map(|i| update(&table, &format!("{i}\t{}", i + 1)));
+    let then = [update(&table, "1\t9"), insert(&table, "6\t2"), delete(&table, "3\t4")];
+    apply(&db, &mut target, shift.into_iter().chain(then).collect()).await.unwrap();
+    assert_eq!(db.rows("select * from public.t order by 1").await, ["1|9", "2|3", "4|5", "5|6", "6|2"]);
 }
 
 #[tokio::test]

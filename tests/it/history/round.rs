@@ -11,7 +11,7 @@ use super::observer::{Observer, Seen};
 use crate::db::{rows, run};
 use crate::pipeline::harness::Pipeline;
 use crate::pipeline::stores;
-use crate::workload::{LEDGER, Orphans, Outcome, Running, Workload, tables, user_triggers};
+use crate::workload::{LEDGER, Orphans, Outcome, Running, Workload, policies, tables, user_triggers};
 
 /// librdkafka says so while the coordinator still ends the transaction of one that was killed, and asks again.
 const FENCING: &str = "Failed to acquire transactional PID";
@@ -66,15 +66,19 @@ impl fmt::Display for Checked {
 
 impl Round {
     /// Makes a pipeline of its own and starts the writers; no daemon yet.
+    /// The tables are partitioned at the source when the seed divides by 4.
     pub(super) async fn start(seed: u64, delivery: Delivery, settings: &[(&str, &str)]) -> Self {
+        let partitioned = seed.is_multiple_of(4);
         let mut settings = settings.to_vec();
         if delivery == Delivery::AtLeastOnce {
             settings.push(("kafka.delivery", "at_least_once"));
         }
-        let schema = tables(false) + LEDGER;
-        let pipeline = Pipeline::create(&settings, &(schema.clone() + &user_triggers())).await;
+        let schema = tables(partitioned) + LEDGER + &user_triggers();
+        let pipeline = Pipeline::create(&settings, &schema).await;
         pipeline.expect(FENCING);
-        run(&pipeline.to, &schema).await;
+        let app = pipeline.source.role("app").await;
+        run(&pipeline.from, &policies(&app)).await;
+        run(&pipeline.to, &(tables(false) + LEDGER)).await;
         pipeline.init().await;
         run(&pipeline.to, include_str!("witness.sql")).await;
         for table in stores::tables(&pipeline.from).await {
@@ -95,8 +99,10 @@ impl Round {
             lasting: AT_MOST,
             bulk_rows: 300,
             repeatable_read: 0.1,
-            partitioned: false,
+            partitioned,
             ledger: true,
+            hostile: true,
+            role: Some(app),
         };
         let work = Work {
             writers: workload.start().await,

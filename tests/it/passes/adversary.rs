@@ -14,8 +14,8 @@ use tripline::tail::Tail;
 
 use super::replica::{Faults, Replica, State};
 use super::{PATIENCE, Source, anchors_of};
-use crate::db::{rows, run};
-use crate::workload::{Outcome, Workload, lasting, seeds, tables, user_triggers};
+use crate::db::{TestDb, Which, rows, run};
+use crate::workload::{Outcome, Workload, lasting, policies, seeds, tables, user_triggers};
 
 const TABLES: [&str; 2] = ["a", "b"];
 /// Share of repeatable read transactions.
@@ -155,10 +155,15 @@ async fn run_case(mode: CaptureMode, user: bool, seed: u64) {
     let partitioned = mode == CaptureMode::Row;
     let window_rows = if seed % 2 == 1 { 25 } else { 5_000 };
     let mut ddl = tables(partitioned);
+    let db = TestDb::create(Which::Source).await;
+    let mut role = None;
     if user {
+        let app = db.role("app").await;
         ddl.push_str(&user_triggers());
+        ddl.push_str(&policies(&app));
+        role = Some(app);
     }
-    let source = Source::create(&ddl, |config| {
+    let source = Source::capture(db, &ddl, |config| {
         config.tail.window_rows = window_rows;
         if !partitioned {
             config.capture.mode = mode;
@@ -166,7 +171,7 @@ async fn run_case(mode: CaptureMode, user: bool, seed: u64) {
     })
     .await;
     source
-        .run("insert into a select g, 'first' from generate_series(1, 60) g; insert into b select * from a")
+        .run("insert into a select g, 'first' from generate_series(1, 60) g on conflict do nothing; insert into b select * from a on conflict do nothing")
         .await;
     let tail = source.tail().await;
     let workload = Workload {
@@ -179,6 +184,8 @@ async fn run_case(mode: CaptureMode, user: bool, seed: u64) {
         bulk_rows: if window_rows > 1_000 { 6_000 } else { 100 },
         partitioned,
         ledger: false,
+        hostile: user,
+        role,
     };
     let mut run = Run {
         identity: tail.identity().clone(),
