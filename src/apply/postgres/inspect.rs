@@ -12,67 +12,118 @@ fn unfit(unfit: Unfit) -> TargetError {
     TargetError::Setup { target: NAME, why: unfit.to_string(), source: None }
 }
 
+/// What is done about things that are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// They are refused by name.
+    Refuse,
+    /// They are created.
+    Create,
+    /// They would be created, but not inside a transaction with changes: it could not use a label that it adds, nor alter
+    /// a table whose constraints are yet to be checked.
+    NotNow,
+}
+
+/// Why a table is not ready.
+#[derive(Debug)]
+pub(super) enum NotReady {
+    /// Something is missing that cannot be created now.
+    Missing,
+    /// Any other reason.
+    Target(TargetError),
+}
+
+impl From<TargetError> for NotReady {
+    fn from(error: TargetError) -> Self {
+        Self::Target(error)
+    }
+}
+
+impl From<NotReady> for TargetError {
+    fn from(not: NotReady) -> Self {
+        match not {
+            NotReady::Missing => Self::Unavailable {
+                target: NAME,
+                what: "applying a pass".into(),
+                source: "a table was altered in the middle of it; it begins again".into(),
+            },
+            NotReady::Target(error) => error,
+        }
+    }
+}
+
 /// Makes the destination's table ready for changes of `table`, and says how they are written.
-pub(super) async fn make_ready(client: &Client, table: &Table, create: bool) -> Result<Shape, TargetError> {
+pub(super) async fn make_ready(client: &Client, table: &Table, missing: Missing) -> Result<Shape, NotReady> {
+    let way = missing;
     let found = match find(client, &table.name).await? {
         Some(found) => found,
-        None if !create => return Err(unfit(Unfit::NoTable(table.name.clone()))),
+        None if way == Missing::Refuse => return Err(unfit(Unfit::NoTable(table.name.clone())).into()),
         None => {
-            create_table(client, table).await?;
+            create_table(client, table, way).await?;
             find(client, &table.name).await?.ok_or_else(|| unfit(Unfit::NoTable(table.name.clone())))?
         }
     };
-    if !create {
-        return schema::shape(table, &found).map_err(unfit);
+    if way == Missing::Refuse {
+        return Ok(schema::shape(table, &found).map_err(unfit)?);
     }
     for column in &table.columns {
         let here = found.columns.iter().find(|here| here.name == column.name);
         if here.is_none_or(|here| here.declared == column.declared) {
-            make_type(client, &table.name, column).await?;
+            make_type(client, &table.name, column, way).await?;
         }
     }
     let missing = schema::missing(table, &found);
     for column in &missing {
-        run(client, &schema::add_column(&table.name, column), "cannot add a column").await?;
+        run(client, way, &schema::add_column(&table.name, column), "cannot add a column").await?;
         info!(table = %table.name, column = column.name, "added a column at the destination");
     }
     let found = match missing.is_empty() {
         true => found,
         false => find(client, &table.name).await?.ok_or_else(|| unfit(Unfit::NoTable(table.name.clone())))?,
     };
-    schema::shape(table, &found).map_err(unfit)
+    Ok(schema::shape(table, &found).map_err(unfit)?)
 }
 
-async fn run(client: &Client, statement: &str, what: &str) -> Result<(), TargetError> {
-    client.batch_execute(statement).await.map_err(|error| setup(&format!("{what}: {statement}"), error))
+async fn run(client: &Client, way: Missing, statement: &str, what: &str) -> Result<(), NotReady> {
+    if way == Missing::NotNow {
+        return Err(NotReady::Missing);
+    }
+    let done = client.batch_execute(statement).await;
+    Ok(done.map_err(|error| setup(&format!("{what}: {statement}"), error))?)
 }
 
-async fn create_table(client: &Client, table: &Table) -> Result<(), TargetError> {
+async fn create_table(client: &Client, table: &Table, way: Missing) -> Result<(), NotReady> {
     if table.key.is_empty() {
-        return Err(unfit(Unfit::NoKey { table: table.name.clone() }));
+        return Err(unfit(Unfit::NoKey { table: table.name.clone() }).into());
     }
-    make_schema(client, &table.name.schema).await?;
+    make_schema(client, &table.name.schema, way).await?;
     for column in &table.columns {
-        make_type(client, &table.name, column).await?;
+        make_type(client, &table.name, column, way).await?;
     }
-    run(client, &schema::create_table(table), "cannot create a table").await?;
+    run(client, way, &schema::create_table(table), "cannot create a table").await?;
     info!(table = %table.name, "created a table at the destination");
     Ok(())
 }
 
 /// Creates a schema when it is missing: only then the right to do so is needed.
-async fn make_schema(client: &Client, name: &str) -> Result<(), TargetError> {
+async fn make_schema(client: &Client, name: &str, way: Missing) -> Result<(), NotReady> {
     let look = "select exists (select from pg_namespace where nspname = $1::text)";
     let there =
         client.query_one(look, &[&name]).await.map_err(|error| setup("cannot look for a schema", error))?;
     if there.get(0) {
         return Ok(());
     }
-    run(client, &format!("create schema if not exists {}", quote_ident(name)), "cannot create a schema").await
+    let create = format!("create schema if not exists {}", quote_ident(name));
+    run(client, way, &create, "cannot create a schema").await
 }
 
 /// Makes sure that a column's type is there: enums are created and completed, others must be there.
-async fn make_type(client: &Client, table: &TableName, column: &Column) -> Result<(), TargetError> {
+async fn make_type(
+    client: &Client,
+    table: &TableName,
+    column: &Column,
+    way: Missing,
+) -> Result<(), NotReady> {
     if schema::type_schema(&column.declared).is_none() {
         return Ok(());
     }
@@ -84,22 +135,23 @@ async fn make_type(client: &Client, table: &TableName, column: &Column) -> Resul
         (Some(row), Some(labels)) if row.get::<_, bool>(0) => {
             let there: Vec<String> = row.get(1);
             for statement in schema::add_labels(&column.declared, labels, &there) {
-                run(client, &statement, "cannot add a label").await?;
+                run(client, way, &statement, "cannot add a label").await?;
             }
             Ok(())
         }
         (Some(_), _) => Ok(()),
         (None, Some(labels)) => {
             if let Some(schema) = schema::type_schema(&column.declared) {
-                make_schema(client, &schema).await?;
+                make_schema(client, &schema, way).await?;
             }
-            run(client, &schema::create_enum(&column.declared, labels), "cannot create a type").await
+            run(client, way, &schema::create_enum(&column.declared, labels), "cannot create a type").await
         }
         (None, None) => Err(unfit(Unfit::NoType {
             table: table.clone(),
             column: column.name.clone(),
             declared: column.declared.clone(),
-        })),
+        })
+        .into()),
     }
 }
 

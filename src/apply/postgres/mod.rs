@@ -20,6 +20,7 @@ pub use state::{Applied, LastCut, progress, reset};
 
 use self::attempt::{Work, is_bulk};
 use self::error::{Failure, NAME, refused, setup, unavailable, unwritable};
+use self::inspect::{Missing, NotReady};
 use self::prepared::{Prepared, Tables, stage};
 use self::run::Buffers;
 use self::session::{Session, State};
@@ -100,9 +101,13 @@ impl PostgresTarget {
     pub async fn install(&self, tables: &[Arc<Table>]) -> Result<(), TargetError> {
         let client = session::open_installed(self.url.expose_secret()).await?;
         for table in tables {
-            inspect::make_ready(&client, table, self.create_tables).await?;
+            inspect::make_ready(&client, table, self.missing()).await?;
         }
         Ok(())
+    }
+
+    fn missing(&self) -> Missing {
+        if self.create_tables { Missing::Create } else { Missing::Refuse }
     }
 
     /// Prepares what the batch touches and is not prepared yet: after a reconnect nothing is.
@@ -216,15 +221,22 @@ impl PostgresTarget {
     async fn arrange<'a>(&mut self, batch: &'a Batch) -> Result<Cow<'a, Batch>, TargetError> {
         let mut arranged = Cow::Borrowed(batch);
         if !self.session()?.replica && !self.shared {
+            let mut tables: Vec<&Arc<Table>> = Vec::new();
             for change in &batch.changes {
-                self.prepare(&change.table).await?;
+                if !tables.iter().any(|table| Arc::ptr_eq(table, &change.table)) {
+                    tables.push(&change.table);
+                }
             }
-            let tables = &self.tables;
-            let cascades = |name: &TableName| tables.cascades(name);
-            let arranged = arranged.to_mut();
-            arranged.changes = self.held.arrange(&batch.changes, cascades, batch.cut.done);
-            // A commit would move the positions past what is held.
-            arranged.commit &= self.held.is_empty();
+            for table in &tables {
+                self.prepare(table).await?;
+            }
+            let cascades = |name: &TableName| self.tables.cascades(name);
+            if !self.held.is_empty() || tables.iter().any(|table| cascades(&table.name)) {
+                let arranged = arranged.to_mut();
+                arranged.changes = self.held.arrange(&batch.changes, cascades, batch.cut.done);
+                // A commit would move the positions past what is held.
+                arranged.commit &= self.held.is_empty();
+            }
         }
         if let Some(mut waiting) = self.waiting.take() {
             waiting.append(arranged.into_owned());
@@ -300,7 +312,7 @@ impl Target for PostgresTarget {
     }
 
     async fn prepare(&mut self, table: &Arc<Table>) -> Result<(), TargetError> {
-        let create = self.create_tables;
+        let missing = self.missing();
         if self.tables.get(table).is_some() {
             return Ok(());
         }
@@ -309,7 +321,16 @@ impl Target for PostgresTarget {
         if shared {
             alone(&session.client, true).await?;
         }
-        let shape = inspect::make_ready(&session.client, table, create).await?;
+        let inside = session.state == State::Open && missing == Missing::Create;
+        let now = if inside { Missing::NotNow } else { missing };
+        let ready = inspect::make_ready(&session.client, table, now).await;
+        if let (true, Err(NotReady::Missing)) = (inside, &ready) {
+            let undone = session.client.batch_execute("rollback").await;
+            undone.map_err(|error| unavailable("giving up a pass", error))?;
+            session.state = State::Idle;
+            inspect::make_ready(&session.client, table, missing).await?;
+        }
+        let shape = ready?;
         if shared {
             alone(&session.client, false).await?;
             if !shape.parents.is_empty() && !session.replica {

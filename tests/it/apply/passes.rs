@@ -125,7 +125,12 @@ async fn a_table_that_appears_or_changes_inside_a_pass_is_taken_in() {
     db.run("drop table public.o").await;
     let mut target = db.resumed().await;
     target.apply(&part(many(&table, 0..300, "a"), 0, false, false)).await.unwrap();
-    // Created inside the open transaction, and its stage too.
+    // The destination is altered between two transactions, never inside one: the pass begins again.
+    let error = target.apply(&part(many(&other, 0..300, "b"), 1, false, false)).await.unwrap_err();
+    assert!(matches!(error, TargetError::Unavailable { .. }), "{error:?}");
+    assert_eq!(db.rows("select count(*) from public.o").await, ["0"], "it is there, and empty");
+    assert!(target.resume().await.unwrap().positions.is_empty());
+    target.apply(&part(many(&table, 0..300, "a"), 0, false, false)).await.unwrap();
     target.apply(&part(many(&other, 0..300, "b"), 1, false, false)).await.unwrap();
     target.apply(&part(many(&table, 300..301, "a"), 2, false, false)).await.unwrap();
     target.apply(&part(many(&other, 300..600, "b"), 3, true, true)).await.unwrap();
@@ -135,4 +140,25 @@ async fn a_table_that_appears_or_changes_inside_a_pass_is_taken_in() {
     target.apply(&part(many(&other, 600..900, "b"), 5, true, true)).await.unwrap();
     assert_eq!(db.rows("select count(*), count(v) from public.o").await, ["900|300"]);
     assert_eq!(db.rows("select count(*) from public.t").await, ["302"]);
+}
+
+#[tokio::test]
+async fn a_label_that_is_new_in_the_middle_of_a_pass_can_be_used() {
+    let db = Db::new("labels").await;
+    db.run("create type public.mood as enum ('sad')").await;
+    let table = db.create("t", "id int primary key, m public.mood", &["id"]).await;
+    let mut wider = (*table).clone();
+    wider.version = 2;
+    wider.columns[1].enum_labels.as_mut().unwrap().push("glad".into());
+    let wider = Arc::new(wider);
+    let mut target = db.resumed().await;
+    for attempt in 0..2 {
+        target.apply(&part(vec![insert(&table, "1\tsad")], 0, false, false)).await.unwrap();
+        let second = target.apply(&part(vec![insert(&wider, "2\tglad")], 1, true, true)).await;
+        assert_eq!(second.is_ok(), attempt == 1, "{second:?}");
+        if attempt == 0 {
+            target.resume().await.unwrap();
+        }
+    }
+    assert_eq!(db.rows("select * from public.t order by 1").await, ["1|sad", "2|glad"]);
 }
