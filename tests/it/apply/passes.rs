@@ -137,6 +137,10 @@ async fn a_table_that_appears_or_changes_inside_a_pass_is_taken_in() {
     // A column that goes between two passes is noticed in the middle of one.
     db.run("alter table public.o drop column v").await;
     target.apply(&part(many(&table, 301..302, "a"), 4, false, false)).await.unwrap();
+    let error = target.apply(&part(many(&other, 600..900, "b"), 5, true, true)).await.unwrap_err();
+    assert!(matches!(error, TargetError::Unavailable { .. }), "{error:?}");
+    assert_eq!(target.resume().await.unwrap().positions.get(&("t".into(), 0)), Some(&4));
+    target.apply(&part(many(&table, 301..302, "a"), 4, false, false)).await.unwrap();
     target.apply(&part(many(&other, 600..900, "b"), 5, true, true)).await.unwrap();
     assert_eq!(db.rows("select count(*), count(v) from public.o").await, ["900|300"]);
     assert_eq!(db.rows("select count(*) from public.t").await, ["302"]);
