@@ -68,17 +68,19 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
     let (confirmed, to_save) = mpsc::channel(16);
     let (sent, to_commit) = mpsc::channel(1);
     let (saved, to_acknowledge) = watch::channel(stored.position.clone());
-    let sending = tokio::task::spawn_blocking(move || send(publisher, received, sent));
+    // The end of any stage ends the reading, and with it all of them: also while nothing new is logged.
+    let over = stop.child_token();
+    let sending = stage(&over, move || send(publisher, received, sent));
     let watch = Watch::new(&config, &stored);
-    let committing = tokio::task::spawn_blocking(move || commit(to_commit, confirmed, watch));
-    let saving = tokio::task::spawn_blocking(move || save_all(&offsets, stored, to_save, saved));
+    let committing = stage(&over, move || commit(to_commit, confirmed, watch));
+    let saving = stage(&over, move || save_all(&offsets, stored, to_save, saved));
     let reading = AbortOnDropHandle::new(tokio::spawn(read(
         Arc::clone(&config),
         tail,
         lock,
         steps,
         to_acknowledge,
-        stop,
+        over,
         ready,
     )));
     // The first error counts: when a stage goes, those before it only find their channel closed.
@@ -90,6 +92,19 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
         return Err(blocking(move || fenced(&config, pipeline, epoch)).await);
     }
     published.map_err(Error::from).and(saved).and(read.map_err(Error::from))
+}
+
+/// Runs a stage on a thread of its own; its end cancels `over`.
+fn stage<T: Send + 'static>(
+    over: &CancellationToken,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
+    let guard = over.clone().drop_guard();
+    tokio::task::spawn_blocking(move || {
+        let result = work();
+        drop(guard);
+        result
+    })
 }
 
 /// What the tail hands to the publisher, in order.
