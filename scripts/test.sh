@@ -78,6 +78,8 @@ services_up() {
 }
 
 integration() {
+  # A test puts a transaction pooler in front of the source.
+  install_packages 'integration tests' pgbouncer
   eval "$(scripts/services.sh env)"
   cargo test --locked --test it
 }
