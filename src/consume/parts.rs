@@ -131,8 +131,7 @@ impl Parts {
                 continue;
             }
             // The other way round: a part came in between, and who claims here claims again behind it.
-            let beaten = |last: &Step| (cut.pass, cut.part) < (last.pass, last.part);
-            if cut.is_claim() && cut.epoch > self.epoch && self.last.as_ref().is_some_and(beaten) {
+            if cut.epoch > self.epoch && self.last.is_some_and(|last| cut.is_beaten(last)) {
                 self.epoch = cut.epoch;
                 continue;
             }

@@ -83,7 +83,7 @@ fn push(cuts: &mut Vec<Recorded>, mut recorded: Recorded) {
         if cut.epoch < last.epoch {
             return;
         }
-        if cut.is_claim() && (cut.pass, cut.part) < (last.pass, last.part) {
+        if cut.is_beaten(last.step()) {
             *cut = Cut { epoch: cut.epoch, rows: 0, ranges: Vec::new(), ..last.clone() };
         }
     }

@@ -43,7 +43,7 @@ pub(super) fn open(
     Ok((publisher, stored))
 }
 
-/// Takes the pipeline over where the cuts topic says. Repeated while records of a former publisher, which nothing but
+/// Takes the pipeline over at `stored`, which `last` of the cuts topic has moved forward. Repeated while records of a former publisher, which nothing but
 /// the claim can stop with `delivery = "at_least_once"`, still come in before it.
 fn claim(
     config: &Config,
@@ -53,9 +53,6 @@ fn claim(
 ) -> Result<(), Error> {
     let mut claimed = None;
     loop {
-        if let Some(last) = &last {
-            forward(stored, last);
-        }
         let seen = claimed.or(stored.cuts_offset).map_or(0, |offset| offset + 1);
         let epoch = stored.epoch + 1;
         let mine = publisher.claim(epoch, &stored.position, last.as_ref().map(|last| &last.cut))?;
@@ -66,11 +63,12 @@ fn claim(
         let other = between.into_iter().rfind(counts);
         claimed = Some(mine);
         stored.epoch = epoch;
-        if other.is_none() {
+        let Some(other) = other else {
             stored.cuts_offset = Some(mine);
             return Ok(());
-        }
-        last = other;
+        };
+        forward(stored, &other);
+        last = Some(other);
     }
 }
 

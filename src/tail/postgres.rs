@@ -103,7 +103,7 @@ impl Session {
         Ok(rows.collect())
     }
 
-    async fn row(&self, what: &'static str, sql: &str) -> Result<SimpleQueryRow, TailError> {
+    pub(super) async fn row(&self, what: &'static str, sql: &str) -> Result<SimpleQueryRow, TailError> {
         self.rows(what, sql).await?.into_iter().next().ok_or(TailError::Answer(what))
     }
 

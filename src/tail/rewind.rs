@@ -1,7 +1,5 @@
 //! Moves a position back, for a person who has decided that rows are to be published again.
 
-use tokio_postgres::SimpleQueryMessage;
-
 use super::TailError;
 use super::postgres::Session;
 use crate::capture;
@@ -51,20 +49,12 @@ pub async fn rewind(
         .iter()
         .map(|captured| format!("select cdc_id, cdc_txid, cdc_at from {}", captured.log_table.quoted()));
     let logs = selects.collect::<Vec<_>>().join(" union all ");
-    let ask = async |sql: String| {
-        let answer = session.client().simple_query(&sql).await;
-        let answer = answer.map_err(|source| TailError::Query { what: WHAT, source })?;
-        let row = answer.into_iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        row.ok_or(TailError::Answer(WHAT))
-    };
     let wanted = match back {
         Back::Id(id) => *id,
         Back::Time(time) => {
             let sql = include_str!("../../sql/tail/before.sql");
-            let row = ask(sql.replace("{{logs}}", &logs).replace("{{time}}", &quote_literal(time))).await?;
+            let sql = sql.replace("{{logs}}", &logs).replace("{{time}}", &quote_literal(time));
+            let row = session.row(WHAT, &sql).await?;
             row.get(0).and_then(|id| id.parse().ok()).unwrap_or(published.offset)
         }
     };
@@ -72,14 +62,16 @@ pub async fn rewind(
     if (known.system, known.timeline) != (source.system, source.timeline) {
         let sequence = TableName::new(&config.capture.schema, "cdc_id_seq");
         let sql = include_str!("../../sql/tail/open.sql");
-        let row = ask(sql.replace("{{sequence}}", &quote_literal(&sequence.quoted()))).await?;
+        let sql = sql.replace("{{sequence}}", &quote_literal(&sequence.quoted()));
+        let row = session.row(WHAT, &sql).await?;
         if row.get(0) != Some("f") {
             return Err(TailError::OpenTransactions);
         }
         offset = offset.min(row.get(1).and_then(|id| id.parse().ok()).unwrap_or(0));
     }
     let sql = include_str!("../../sql/tail/rewind.sql");
-    let row = ask(sql.replace("{{logs}}", &logs).replace("{{offset}}", &offset.to_string())).await?;
+    let sql = sql.replace("{{logs}}", &logs).replace("{{offset}}", &offset.to_string());
+    let row = session.row(WHAT, &sql).await?;
     let number = |column: usize| row.get(column).and_then(|text| text.parse::<u64>().ok());
     let oldest: Xid = number(0).ok_or(TailError::Answer(WHAT))?.min(published.base.xmin);
     let base = Snapshot { xmin: oldest, xmax: oldest, running: Vec::new() };

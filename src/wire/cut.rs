@@ -85,6 +85,11 @@ impl Cut {
         self.rows == 0 && self.ranges.is_empty()
     }
 
+    /// Tells whether this is a claim that the part `last` came before: who wrote it claims again behind that.
+    pub fn is_beaten(&self, last: Step) -> bool {
+        self.is_claim() && (self.pass, self.part) < (last.pass, last.part)
+    }
+
     /// Returns which part this is. Behind a restart comes a new pass.
     pub fn step(&self) -> Step {
         Step { pass: self.pass, part: self.part, done: self.done || self.restart }

@@ -43,22 +43,28 @@ pub struct LastCut {
 
 /// Reads where a pipeline goes on.
 pub(super) async fn resumed(client: &Client, pipeline: &str) -> Result<Resumed, TargetError> {
+    Ok(standing(client, pipeline).await?.0)
+}
+
+/// Reads the same, and the last cut as it is stored.
+async fn standing(client: &Client, pipeline: &str) -> Result<(Resumed, Option<LastCut>), TargetError> {
     let rows = client
         .query(include_str!("../../../sql/apply/positions.sql"), &[&pipeline])
         .await
         .map_err(|error| setup("cannot read tripline.positions", error))?;
     let cut = cut(client, pipeline).await?;
     let at = |row: &Row, column: usize| ((row.get(0), row.get(1)), row.get(column));
-    Ok(Resumed {
+    let resumed = Resumed {
         positions: rows.iter().map(|row| at(row, 2)).collect(),
         covered: rows.iter().map(|row| at(row, 3)).collect(),
         epoch: rows.iter().map(|row| u64::try_from(row.get::<_, i64>(4)).unwrap_or(0)).max().unwrap_or(0),
-        last: cut.map(|cut| Step {
+        last: cut.as_ref().map(|cut| Step {
             pass: u64::try_from(cut.pass).unwrap_or(0),
             part: u32::try_from(cut.part).unwrap_or(0),
             done: cut.done,
         }),
-    })
+    };
+    Ok((resumed, cut))
 }
 
 async fn is_installed(client: &Client) -> Result<bool, TargetError> {
@@ -75,8 +81,8 @@ pub async fn progress(url: &str, pipeline: &str) -> Result<Applied, TargetError>
     if !is_installed(&client).await? {
         return Ok(Applied::default());
     }
-    let Resumed { positions, covered, .. } = resumed(&client, pipeline).await?;
-    Ok(Applied { positions, covered, cut: cut(&client, pipeline).await? })
+    let (Resumed { positions, covered, .. }, cut) = standing(&client, pipeline).await?;
+    Ok(Applied { positions, covered, cut })
 }
 
 async fn cut(client: &Client, pipeline: &str) -> Result<Option<LastCut>, TargetError> {
