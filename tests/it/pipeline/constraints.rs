@@ -64,6 +64,9 @@ const CASES: [&str; 24] = [
      insert into lines values (1, 9, 1); truncate heads, tails, rings, stones, workers, badges, bosses; \
      insert into workers values (1, 0, 2); insert into bosses values (2, 0)",
 ];
+/// Two customers change their codes with each other.
+const SWAP: &str = "begin; update customers set code = -1003 where id = 1001; update customers set code = -1001 where id = 1002; \
+                    update customers set code = -1002 where id = 1001; commit";
 /// Brings what every foreign key says before the server again.
 const VALIDATE: &str = "do $$ declare c record; begin
   for c in select conrelid::regclass as t, pg_get_constraintdef(oid) as says from pg_constraint
@@ -238,7 +241,8 @@ async fn mix(setup: Setup) {
                 Err(error) => {
                     refused += 1;
                     let code = error.code().unwrap_or_else(|| panic!("{error:?}")).code().to_owned();
-                    assert!(code.starts_with("23") || code == "40P01", "{all}\n{error:?}");
+                    // A deadlock, or a TRUNCATE of what has pending triggers.
+                    assert!(code.starts_with("23") || ["40P01", "55006"].contains(&code.as_str()), "{all}\n{error:?}");
                     run(&client, "rollback").await;
                 }
             }
@@ -246,6 +250,10 @@ async fn mix(setup: Setup) {
         [committed, refused]
     });
     let done = futures_util::future::join_all(writers).await;
+    // What surely stands in the way, however little of the mix came through.
+    run(&pipeline.from, "insert into customers values (1001, 0, -1001), (1002, 0, -1002)").await;
+    pipeline.compare().await;
+    run(&pipeline.from, SWAP).await;
     let compared = pipeline.compare().await;
     run(&pipeline.to, VALIDATE).await;
     let logged = value(&pipeline.from, "select last_value from cdc.cdc_id_seq").await;
