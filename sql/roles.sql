@@ -6,9 +6,11 @@
 grant usage on schema cdc to tripline_reader, tripline_cleaner;
 grant select on all tables in schema cdc to tripline_reader, tripline_cleaner;
 grant select on sequence cdc.cdc_id_seq to tripline_reader;
-grant insert, update on cdc.pipelines to tripline_reader;
+grant insert, update on cdc.pipelines, cdc.snapshots to tripline_reader;
+-- For `tripline snapshot`, whose requests are numbered by the sequence:
+grant usage on sequence cdc.cdc_id_seq to tripline_reader;
 grant delete on all tables in schema cdc to tripline_cleaner;
-revoke delete on cdc.tables, cdc.pipelines from tripline_cleaner;
+revoke delete on cdc.tables, cdc.pipelines, cdc.snapshots from tripline_cleaner;
 -- For snapshots, of the tables that are captured:
 grant usage on schema public to tripline_reader;
 grant select on all tables in schema public to tripline_reader;

@@ -53,6 +53,19 @@ pub struct Source {
     pub url_file: Option<PathBuf>,
     /// Patterns over `schema.table`, `*` for any text; a leading `!` takes tables out again.
     pub tables: Vec<String>,
+    /// `initial` copies the existing rows of every table that the pipeline meets for the first time, `never` does not.
+    pub snapshot: Snapshot,
+}
+
+/// Whether existing rows are copied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Snapshot {
+    /// Of every table that the pipeline meets for the first time.
+    #[default]
+    Initial,
+    /// Only on request, by `tripline snapshot`.
+    Never,
 }
 
 /// `[capture]`

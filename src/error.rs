@@ -11,6 +11,7 @@ use crate::consume::{ConsumeError, TargetError};
 use crate::offset::OffsetError;
 use crate::publish::PublishError;
 use crate::session::SessionError;
+use crate::table::TableName;
 use crate::tail::TailError;
 use crate::verify::VerifyError;
 
@@ -67,6 +68,12 @@ pub enum Error {
     /// The configuration names nothing to do.
     #[error("nothing to apply to: configure [destination], [clickhouse] or both")]
     NoTarget,
+    /// Existing rows are copied in key order.
+    #[error("{table} has no key to copy its rows by: copy them by hand while nobody writes to the table")]
+    NoKeyToCopyBy {
+        /// The table.
+        table: TableName,
+    },
     /// No cuts record from which an offset file could be rebuilt.
     #[error("the cuts topic holds nothing of pipeline {pipeline}: there is no position to recover")]
     NothingToRecover {
@@ -101,9 +108,11 @@ impl Error {
             }
             // A command, not a daemon.
             Self::Verify(_) => Disposition::Halt,
-            Self::NoTarget | Self::NothingToRecover { .. } | Self::Runtime(_) | Self::Signals(_) => {
-                Disposition::Halt
-            }
+            Self::NoTarget
+            | Self::NoKeyToCopyBy { .. }
+            | Self::NothingToRecover { .. }
+            | Self::Runtime(_)
+            | Self::Signals(_) => Disposition::Halt,
             Self::Session(error) => session(error),
             Self::Capture(error) => capture(error),
             Self::Tail(error) => tail(error),
@@ -147,6 +156,7 @@ fn tail(error: &TailError) -> Disposition {
         | TailError::Row { .. }
         | TailError::NoRight { .. }
         | TailError::Pooled
+        | TailError::Unreadable { .. }
         | TailError::OpenTransactions
         | TailError::NotRegistered { .. }
         | TailError::Identity { .. } => Disposition::Halt,

@@ -156,6 +156,24 @@ pub struct Position {
     /// Set inside a pass that takes several parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inside: Option<Inside>,
+    /// The copying of existing rows that is under way, or was last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+}
+
+/// How far the copying of one table's existing rows is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Number of the request.
+    pub run: u64,
+    /// Schema version of the table when its first row was read.
+    pub version: u32,
+    /// Rows that are published.
+    pub rows: u64,
+    /// Key of the last of them: PostgreSQL's text of every key column, in key order. Empty before the first.
+    pub after: Vec<String>,
+    /// All of them are published.
+    pub done: bool,
 }
 
 /// Progress inside a pass.
@@ -172,7 +190,7 @@ pub struct Inside {
 impl Position {
     /// Returns the position of a pipeline that has published nothing.
     pub fn start() -> Self {
-        Self { pass: 0, base: Snapshot::before_everything(), offset: 0, inside: None }
+        Self { pass: 0, base: Snapshot::before_everything(), offset: 0, inside: None, load: None }
     }
 }
 

@@ -1,6 +1,7 @@
 //! PostgreSQL sessions: how they are opened, and the settings under which text is exact.
 
-use tokio_postgres::{Client, NoTls};
+pub use tokio_postgres::Client;
+use tokio_postgres::NoTls;
 
 /// Settings under which PostgreSQL's text of every value reads back equal, whatever the role's defaults are.
 /// For `set local` in each pass of the tail (a transaction pooler may sit in between) and for the applier's session.

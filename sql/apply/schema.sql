@@ -28,3 +28,12 @@ create table if not exists tripline.cuts (
     source_micros int8        not null,
     applied_at    timestamptz not null
 );
+
+-- Tables whose rows are copied anew: rows that were written before the transaction `began` are gone when that ends.
+create table if not exists tripline.sweeps (
+    pipeline    text  not null,
+    table_name  text  not null,
+    run         int8  not null,
+    began       xid8  not null,
+    primary key (pipeline, table_name)
+);

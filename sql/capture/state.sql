@@ -9,6 +9,7 @@ select json_build_object(
     select from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'seal'
     where c.relnamespace = s.oid and c.relname = 'tables'),
   'pipelines', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'pipelines' and c.relkind = 'r'),
+  'snapshots', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'snapshots' and c.relkind = 'r'),
   'sequence', (
     select q.seqcache = 1 and not q.seqcycle and q.seqincrement = 1
     from pg_class c join pg_sequence q on q.seqrelid = c.oid where c.relnamespace = s.oid and c.relname = 'cdc_id_seq'))

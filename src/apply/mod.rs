@@ -16,4 +16,5 @@ mod sql;
 mod script;
 mod postgres;
 
+pub(crate) use order::parents_first;
 pub use postgres::{Applied, LastCut, PostgresTarget, progress, reset};

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 /// Returns the positions of `tables` with every table behind those it references. Tables are `(oid, referenced oids)`;
 /// otherwise the given order stays, and a circle is cut where it is met.
-pub(super) fn parents_first(tables: &[(u32, &[u32])]) -> Vec<usize> {
+pub(crate) fn parents_first(tables: &[(u32, &[u32])]) -> Vec<usize> {
     let mut by_oid: HashMap<u32, Vec<usize>> = HashMap::new();
     for (position, (oid, _)) in tables.iter().enumerate() {
         by_oid.entry(*oid).or_default().push(position);

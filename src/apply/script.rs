@@ -15,6 +15,8 @@ pub(super) enum Label {
     Group(usize),
     /// One change, by its index in the batch.
     Change(usize),
+    /// Removing rows that are gone, by the sweep's index in the batch.
+    Sweep(usize),
     /// The constraints that were put off, and the cut.
     Close,
     /// The commit.

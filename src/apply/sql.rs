@@ -1,7 +1,7 @@
 //! Texts of the statements that apply a batch. Values never come in here; `encode` writes them between these texts.
 
 use super::schema::Shape;
-use crate::consume::Progress;
+use crate::consume::{Progress, Sweep};
 use crate::table::{quote_ident, quote_literal};
 use crate::wire::Cut;
 
@@ -63,8 +63,10 @@ pub(super) fn texts(shape: &Shape) -> Texts {
         .map(|slot| quote_ident(&slot.name))
         .map(|name| format!("{name} = excluded.{name}"))
         .collect();
+    // A table of keys alone is written too: its rows' age tells which of them a sweep takes away.
+    let first = || shape.key.first().map(|slot| quote_ident(&slot.name)).unwrap_or_default();
     let action = match updates.is_empty() {
-        true => "nothing".to_owned(),
+        true => format!("update set {0} = excluded.{0}", first()),
         false => format!("update set {}", updates.join(", ")),
     };
     let compare = |(slot, operator): (&super::encode::Slot, &String)| {
@@ -165,6 +167,28 @@ pub(super) fn note_cut(pipeline: &str, cut: &Cut) -> String {
     )
 }
 
+/// Notes that the copying of a table's rows begins in this transaction.
+pub(super) fn begin_sweep(pipeline: &str, sweep: &Sweep) -> String {
+    fill_sweep(include_str!("../../sql/apply/sweep_begin.sql"), pipeline, sweep, "")
+}
+
+/// Fails with `division_by_zero` (22012) when the beginning was never noted.
+pub(super) fn known_sweep(pipeline: &str, sweep: &Sweep) -> String {
+    fill_sweep(include_str!("../../sql/apply/sweep_known.sql"), pipeline, sweep, "")
+}
+
+/// Removes the rows of `target` that nothing has written since the beginning.
+pub(super) fn end_sweep(pipeline: &str, sweep: &Sweep, target: &str) -> String {
+    fill_sweep(include_str!("../../sql/apply/sweep_end.sql"), pipeline, sweep, target)
+}
+
+fn fill_sweep(sql: &str, pipeline: &str, sweep: &Sweep, target: &str) -> String {
+    sql.replace("{pipeline}", &quote_literal(pipeline))
+        .replace("{table}", &quote_literal(&sweep.table.name.quoted()))
+        .replace("{run}", &sweep.run.to_string())
+        .replace("{target}", target)
+}
+
 /// The lock that one applier of a pipeline holds at a destination, as an SQL expression.
 pub(super) fn lock_key(pipeline: &str) -> String {
     format!("hashtextextended({}, 0)", quote_literal(&format!("tripline apply {pipeline}")))
@@ -209,9 +233,9 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_keys_alone_has_nothing_to_update() {
+    fn a_row_of_a_table_of_keys_alone_is_written_again() {
         let texts = texts(&shape(&["a", "b"], &["b", "a"]));
-        assert_eq!(texts.on_conflict, r#" on conflict ("b", "a") do nothing"#);
+        assert_eq!(texts.on_conflict, r#" on conflict ("b", "a") do update set "b" = excluded."b""#);
     }
 
     #[test]

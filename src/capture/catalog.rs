@@ -95,6 +95,7 @@ pub(super) struct State {
     /// The registry has its column for seals.
     pub(super) seal: bool,
     pub(super) pipelines: bool,
+    pub(super) snapshots: bool,
     /// Numbers as it must; `None` when there is no sequence.
     pub(super) sequence: Option<bool>,
 }

@@ -220,10 +220,12 @@ fn find<'a>(registered: &'a [Registered], source: &Source) -> Option<&'a Registe
 
 /// The statements for what is missing of schema, sequence and registry.
 fn setup(schema: &str, state: &State) -> Vec<String> {
+    let sequence = quote_literal(&TableName::new(schema, "cdc_id_seq").quoted());
     let mut setup = Vec::new();
     let mut add = |missing: bool, template: &str| {
         if missing {
-            setup.push(render(template, &[("schema", &quote_ident(schema))]));
+            setup
+                .push(render(template, &[("schema", &quote_ident(schema)), ("sequence_literal", &sequence)]));
         }
     };
     add(!state.schema, include_str!("../../sql/capture/schema.sql"));
@@ -232,6 +234,7 @@ fn setup(schema: &str, state: &State) -> Vec<String> {
     add(!state.tables, include_str!("../../sql/capture/tables.sql"));
     add(state.tables && !state.seal, include_str!("../../sql/capture/seal_column.sql"));
     add(!state.pipelines, include_str!("../../sql/capture/pipelines.sql"));
+    add(!state.snapshots, include_str!("../../sql/capture/snapshots.sql"));
     setup
 }
 

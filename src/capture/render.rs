@@ -1,8 +1,9 @@
 //! Turns the files under `sql/capture/` into statements for one table. Pure text; identifiers are quoted here.
 
-use crate::table::{CaptureMode, Column, TableName, quote_ident, quote_literal};
+use crate::table::{CaptureMode, Column, Table, TableName, quote_ident, quote_literal};
 
 use super::name;
+use super::registry::Captured;
 
 /// The tag that quotes function bodies; no name may contain it.
 pub(super) const BODY_TAG: &str = "$tripline$";
@@ -77,6 +78,28 @@ pub(super) fn seal_sql(schema: &str, relation: &str, log_relation: &str) -> Stri
     )
 }
 
+/// Returns the select list of a captured row: every column of the row `from` in its log type, under its own name.
+pub(crate) fn row_sql(table: &Table, from: &str) -> String {
+    row(&table.columns, from)
+}
+
+/// Returns what the rows of a captured table are selected from: with its partitions, without tables that inherit.
+pub(crate) fn rows_of(captured: &Captured) -> String {
+    let only = if captured.mode == CaptureMode::Row { "" } else { "only " };
+    format!("{only}{}", captured.table.name.quoted())
+}
+
+fn row(columns: &[Column], from: &str) -> String {
+    list(
+        columns,
+        |column| {
+            let name = quote_ident(&column.name);
+            format!("{from}.{name}::{} as {name}", base_type(&column.base))
+        },
+        ", ",
+    )
+}
+
 fn list<T>(items: &[T], each: impl Fn(&T) -> String, separator: &str) -> String {
     items.iter().map(each).collect::<Vec<_>>().join(separator)
 }
@@ -101,14 +124,7 @@ impl Spec<'_> {
 
     /// The columns of the row `from`, cast to their log types and named.
     fn row(&self, from: &str) -> String {
-        list(
-            self.columns,
-            |column| {
-                let name = quote_ident(&column.name);
-                format!("{from}.{name}::{} as {name}", base_type(&column.base))
-            },
-            ", ",
-        )
+        row(self.columns, from)
     }
 
     fn keys(&self, from: &str) -> String {

@@ -30,6 +30,7 @@ pub(super) async fn run(config: &Config, dry_run: bool, skip_unusable: bool) -> 
     let report = capture::init(&mut client, config, InitOptions { dry_run, skip_unusable }).await?;
     print_report(&report);
     let captured = capture::load(&client, &config.capture.schema).await?;
+    super::snapshot::after_init(config, &mut client, &captured, &report).await?;
     let tables: Vec<Arc<Table>> = captured.into_iter().map(|captured| Arc::new(captured.table)).collect();
     println!("topics: {} created, {} in all", created.len(), names.len() + 2);
     if let Some(url) = config.destination_url()? {

@@ -3,6 +3,7 @@
 mod check;
 mod init;
 mod offset;
+mod snapshot;
 mod status;
 mod verify;
 
@@ -69,6 +70,24 @@ pub enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Copy the existing rows of tables to the targets, beside the changes; without tables, show what was asked for
+    Snapshot {
+        /// Tables, as schema.table
+        #[arg(value_name = "TABLE")]
+        tables: Vec<String>,
+        /// All captured tables
+        #[arg(long, conflicts_with = "tables")]
+        all: bool,
+        /// Only the rows of this SQL condition; rows that are gone then stay at the targets
+        #[arg(long = "where", value_name = "CONDITION", requires = "tables")]
+        condition: Option<String>,
+        /// Give up what was asked for and is not through
+        #[arg(long, conflicts_with_all = ["condition", "wait"])]
+        cancel: bool,
+        /// Wait until everything that was asked for is copied
+        #[arg(long)]
+        wait: bool,
     },
     /// Show or change where the pipeline stands
     Offset {
@@ -167,6 +186,11 @@ pub async fn run(args: &Args, config: Config) -> Result<Outcome, Error> {
         Command::Apply => daemon(config, Halves::Apply).await,
         Command::Status { json } => status::run(&config, *json).await,
         Command::Verify { tables, json } => verify::run(&config, tables, *json).await,
+        Command::Snapshot { tables, all, condition, cancel, wait } => {
+            let condition = condition.as_deref();
+            let (all, cancel, wait) = (*all, *cancel, *wait);
+            snapshot::Asked { tables, all, condition, cancel, wait }.run(&config).await
+        }
         Command::Offset { action } => offset::run(&config, action).await,
         Command::Uninstall { yes } => init::uninstall(&config, *yes).await,
     }

@@ -1,9 +1,9 @@
 //! `tripline offset`: shows and changes where a pipeline stands.
 
-use super::{OffsetAction, Outcome};
+use super::{OffsetAction, Outcome, snapshot};
 use crate::apply;
-use crate::capture;
-use crate::config::Config;
+use crate::capture::{self, Requested};
+use crate::config::{Config, Snapshot};
 use crate::consume;
 use crate::error::Error;
 use crate::mirror;
@@ -69,9 +69,9 @@ struct Reset {
 
 impl Reset {
     async fn run(&self, config: &Config, yes: bool, dry_run: bool) -> Result<Outcome, Error> {
-        let client = session::connect("source", config.source_url()?, "reset").await?;
+        let mut client = session::connect("source", config.source_url()?, "reset").await?;
         let captured = capture::load(&client, &config.capture.schema).await?;
-        let tables: Vec<TableName> = captured.into_iter().map(|captured| captured.table.name).collect();
+        let tables: Vec<TableName> = captured.iter().map(|captured| captured.table.name.clone()).collect();
         for line in self.plan(config, &tables) {
             println!("{} {line}", if yes { "will" } else { "would" });
         }
@@ -93,6 +93,10 @@ impl Reset {
         }
         if self.clear_topics {
             delete_topics(config, &tables).await?;
+        }
+        if config.source.snapshot == Snapshot::Initial {
+            // The log begins where capture began: older rows have to come anew too.
+            snapshot::again(config, &mut client, &captured, |_| true, !self.clear_destination).await?;
         }
         let mut stored = first(config);
         tokio::task::block_in_place(|| -> Result<(), Error> {
@@ -129,6 +133,9 @@ impl Reset {
                 plan.push(format!("empty in ClickHouse database {}: {names}", clickhouse.database));
             }
         }
+        if config.source.snapshot == Snapshot::Initial {
+            plan.push(format!("copy existing rows again, of: {names}"));
+        }
         if self.clear_topics {
             plan.push(format!("delete the topics under {}. with all their messages", config.topic_prefix()));
         }
@@ -152,10 +159,22 @@ async fn rewound(config: &Config, to: &Back, yes: bool) -> Result<Outcome, Error
     println!("snapshot B     {} -> {}", stored.position.base, rewound.position.base);
     println!("source         {} on cluster {}", rewound.source.database, rewound.source.system);
     println!("rows           {} in the log are published and applied again", rewound.rows);
+    let mut client = session::connect("source", config.source_url()?, "rewind").await?;
+    let captured = capture::load(&client, &config.capture.schema).await?;
+    let requested = capture::requested(&client, &config.capture.schema, &config.pipeline).await?;
+    // What a reload has put right, the log alone would put wrong again.
+    let undone = |oid: u32| {
+        let undone = |request: &Requested| request.run > rewound.position.offset && request.sweeps;
+        requested.iter().any(|request| request.relation == oid && undone(request))
+    };
+    for captured in captured.iter().filter(|captured| undone(captured.oid)) {
+        println!("snapshot       the rows of {} are copied again behind that", captured.table.name);
+    }
     if !yes {
         println!("nothing was changed; add --yes to write the offset file");
         return Ok(Outcome::Warning);
     }
+    snapshot::again(config, &mut client, &captured, undone, true).await?;
     stored.position = rewound.position;
     stored.source = rewound.source;
     stored.anchors.clear();

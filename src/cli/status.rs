@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Outcome;
 use crate::apply;
-use crate::capture;
+use crate::capture::{self, Requested};
 use crate::config::{Config, Consistency};
 use crate::consume::{self, GroupOffsets, Positions};
 use crate::error::{Error, chain};
@@ -22,7 +22,34 @@ struct Status {
     /// Process that holds the offset file, in words; absent when no publisher runs here.
     publisher: Option<String>,
     source: Stage<Source>,
+    /// Tables whose existing rows are not through yet.
+    snapshots: Vec<Copying>,
     targets: Vec<Target>,
+}
+
+/// A table whose existing rows are being copied, or will be.
+#[derive(Debug, Serialize)]
+struct Copying {
+    table: String,
+    /// Number of the request.
+    run: u64,
+    /// Rows that were read.
+    rows: u64,
+    /// Rows to expect, as the source's statistics say.
+    expected: Option<u64>,
+    /// At the pace so far.
+    seconds_left: Option<f64>,
+    /// For people.
+    #[serde(skip)]
+    line: String,
+}
+
+impl From<Requested> for Copying {
+    fn from(request: Requested) -> Self {
+        let (seconds_left, line) = (request.seconds_left(), super::snapshot::line(&request));
+        let Requested { table, run, rows, expected, .. } = request;
+        Self { table, run, rows, expected, seconds_left, line }
+    }
 }
 
 /// An answer, or why there is none.
@@ -97,7 +124,8 @@ impl State {
 pub(super) async fn run(config: &Config, json: bool) -> Result<Outcome, Error> {
     let holder = offset::holder(&config.offset.dir, &config.pipeline)?;
     let stored = offset::read(&config.offset.dir, &config.pipeline)?;
-    let source = stage(source(config, stored.as_ref()).await);
+    let mut snapshots = Vec::new();
+    let source = stage(source(config, stored.as_ref(), &mut snapshots).await);
     let clock_micros = match &source {
         Stage::Ok(source) => source.clock_micros,
         Stage::Error(_) => i64::try_from(crate::tail::now_micros()).unwrap_or(i64::MAX),
@@ -111,8 +139,15 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Outcome, Error> {
         let progress = tokio::task::block_in_place(|| clickhouse(config, clock_micros));
         targets.push(Target { name: "clickhouse", progress: stage(progress) });
     }
+    if !snapshots.is_empty() {
+        for target in &mut targets {
+            if let Stage::Ok(applied @ Applied { state: State::Consistent, .. }) = &mut target.progress {
+                applied.state = State::CatchingUp;
+            }
+        }
+    }
     let publisher = holder.map(|holder| holder.to_string());
-    let status = Status { pipeline: config.pipeline.clone(), publisher, source, targets };
+    let status = Status { pipeline: config.pipeline.clone(), publisher, source, snapshots, targets };
     if json {
         println!("{}", serde_json::json!(status));
     } else {
@@ -128,12 +163,18 @@ fn stage<T>(result: Result<T, Error>) -> Stage<T> {
     }
 }
 
-async fn source(config: &Config, stored: Option<&Stored>) -> Result<Source, Error> {
+async fn source(
+    config: &Config,
+    stored: Option<&Stored>,
+    snapshots: &mut Vec<Copying>,
+) -> Result<Source, Error> {
     let client = session::connect("source", config.source_url()?, "status").await?;
     let start = Position::start();
     let position = stored.map_or(&start, |stored| &stored.position);
     let captured = capture::load(&client, &config.capture.schema).await?;
     let logs: Vec<TableName> = captured.into_iter().map(|captured| captured.log_table).collect();
+    let requested = capture::requested(&client, &config.capture.schema, &config.pipeline).await?;
+    snapshots.extend(requested.into_iter().filter(|request| !request.ended).map(Copying::from));
     let failed = |source| crate::tail::TailError::Query { what: "the status", source };
     let row = client.query_one(&behind_sql(&logs, position), &[]).await.map_err(failed)?;
     Ok(Source {
@@ -252,7 +293,7 @@ fn outcome(status: &Status) -> Outcome {
     let behind: Option<u64> = std::iter::once(source).chain(targets).sum();
     match behind {
         None => Outcome::Failure,
-        Some(0) => Outcome::Fine,
+        Some(0) if status.snapshots.is_empty() => Outcome::Fine,
         Some(_) => Outcome::Warning,
     }
 }
@@ -268,6 +309,9 @@ fn print(status: &Status) {
             println!("{:<12} offset {}", "", source.offset);
             println!("{:<12} oldest open transaction {:.1} s", "", source.oldest_transaction_seconds);
         }
+    }
+    for copying in &status.snapshots {
+        println!("{:<12} {}", "", copying.line);
     }
     for target in &status.targets {
         match &target.progress {

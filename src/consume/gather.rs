@@ -120,7 +120,7 @@ impl Gatherer {
 
     fn add(&mut self, part: Part) {
         let steps = self.steps(&part);
-        if steps.is_empty() && self.pending.is_none() {
+        if steps.is_empty() && self.pending.is_none() && part.sweep.is_none() {
             // Another member's part.
             return;
         }
@@ -133,6 +133,7 @@ impl Gatherer {
                 bytes: 0,
                 commit: true,
                 covered: 0,
+                sweeps: Vec::new(),
             };
             (batch, Vec::new())
         });
@@ -148,14 +149,15 @@ impl Gatherer {
             }
             self.positions.insert((topic, partition), next);
         }
-        for change in &part.changes {
-            let table = &change.table;
+        let swept = part.sweep.iter().map(|sweep| &sweep.table);
+        for table in part.changes.iter().map(|change| &change.table).chain(swept) {
             if self.seen.get(&table.name) != Some(&table.version) {
                 self.seen.insert(table.name.clone(), table.version);
                 tables.push(Arc::clone(table));
             }
         }
         batch.changes.extend(part.changes);
+        batch.sweeps.extend(part.sweep);
         batch.bytes += part.bytes;
         batch.cut = part.cut;
         batch.covered = part.offset + 1;

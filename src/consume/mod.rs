@@ -18,7 +18,7 @@ use crate::wire::{Step, WireError, cuts_topic};
 
 pub use kafka::GroupOffsets;
 pub use members::Share;
-pub use target::{Batch, Positions, Progress, Resumed, Target, TargetError};
+pub use target::{Batch, Positions, Progress, Resumed, Sweep, Target, TargetError};
 
 use gather::Gatherer;
 use members::Membership;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::kafka::{Reader, Record};
-use super::{ConsumeError, Positions, Resumed, Share};
+use super::{ConsumeError, Positions, Resumed, Share, Sweep};
 use crate::config::Config;
 use crate::event::{Change, Op};
 use crate::table::{Table, TableName};
-use crate::wire::{Cut, NoCut, Range, Step, cuts_topic, data_topic, schemas_topic, split_envelope};
+use crate::wire::{Chunk, Cut, NoCut, Range, Step, cuts_topic, data_topic, schemas_topic, split_envelope};
 
 /// Wait for a message before asking whether the consumer has passed the end of a range without one.
 const ASK_POSITION: Duration = Duration::from_millis(200);
@@ -24,6 +24,8 @@ pub(super) struct Part {
     pub(super) offset: i64,
     pub(super) changes: Vec<Change>,
     pub(super) bytes: usize,
+    /// The table whose rows are copied anew begins or ends here.
+    pub(super) sweep: Option<Sweep>,
 }
 
 /// A part that is being read; reading may be interrupted anywhere and goes on here.
@@ -106,8 +108,11 @@ impl Parts {
                     self.add(&range, records)?;
                 }
                 None => {
+                    if let Some(chunk) = sweep(&partial.part.cut).cloned() {
+                        self.schemas.wait(&self.reader, &chunk.topic, u64::from(chunk.version)).await?;
+                    }
                     if let Some(partial) = self.current.take() {
-                        return Ok(finish(partial.part));
+                        return Ok(self.finish(partial.part));
                     }
                 }
             }
@@ -147,7 +152,7 @@ impl Parts {
         if let Some(range) = cut.ranges.iter().find(|range| !self.reader.has(&range.topic, range.partition)) {
             return Err(ConsumeError::NewTopic { topic: range.topic.clone() });
         }
-        let part = Part { cut, offset: record.offset, changes: Vec::new(), bytes: 0 };
+        let part = Part { cut, offset: record.offset, changes: Vec::new(), bytes: 0, sweep: None };
         Ok(Partial { part, complete: 0 })
     }
 
@@ -259,16 +264,26 @@ impl Parts {
         Ok(())
     }
 
+    /// Puts the changes of all partitions into one order, existing rows last; a truncate, which every partition carries,
+    /// stands once.
+    fn finish(&self, mut part: Part) -> Part {
+        part.changes.sort_by_key(|change| (change.op == Op::Read, change.cdc_id));
+        part.changes.dedup_by(|b, a| a.cdc_id == b.cdc_id && a.op == Op::Truncate);
+        part.sweep = sweep(&part.cut).and_then(|chunk| {
+            let table = self.schemas.get(&chunk.topic, u64::from(chunk.version))?;
+            Some(Sweep { table, run: chunk.run, begins: chunk.begins, ends: chunk.ends })
+        });
+        part
+    }
+
     fn foreign(&self, topic: &str, partition: i32, offset: i64) -> ConsumeError {
         ConsumeError::Foreign { topic: topic.to_owned(), partition, offset }
     }
 }
 
-/// Puts the changes of all partitions into one order; a truncate, which every partition carries, stands once.
-fn finish(mut part: Part) -> Part {
-    part.changes.sort_by_key(|change| change.cdc_id);
-    part.changes.dedup_by(|b, a| a.cdc_id == b.cdc_id && a.op == Op::Truncate);
-    part
+/// Returns the chunk with which the copying anew of a table begins or ends.
+fn sweep(cut: &Cut) -> Option<&Chunk> {
+    cut.chunk.as_ref().filter(|chunk| chunk.sweeps && (chunk.begins || chunk.ends))
 }
 
 /// The schemas topic, read as far as needed.

@@ -55,13 +55,30 @@ pub struct Batch {
     pub commit: bool,
     /// Offset behind the last record of the cuts topic that the batch covers.
     pub covered: i64,
+    /// Tables whose rows are copied anew, where that begins or ends in this batch.
+    pub sweeps: Vec<Sweep>,
+}
+
+/// A table's existing rows are copied anew. Behind the last of them, rows that neither they nor a change have named since
+/// the first are gone.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    /// The table.
+    pub table: Arc<Table>,
+    /// Number of the request: changes published before it have lower ids, what is copied has a higher one.
+    pub run: u64,
+    /// The first chunk is in this batch.
+    pub begins: bool,
+    /// The last chunk is.
+    pub ends: bool,
 }
 
 impl Batch {
     /// Appends the batch that follows.
     pub fn append(&mut self, next: Self) {
-        let Self { changes, cut, progress, bytes, commit, covered } = next;
+        let Self { changes, cut, progress, bytes, commit, covered, sweeps } = next;
         self.changes.extend(changes);
+        self.sweeps.extend(sweeps);
         for step in progress {
             let known =
                 |known: &&mut Progress| (&known.topic, known.partition) == (&step.topic, step.partition);

@@ -20,11 +20,11 @@ pub(super) enum Step {
         /// Names the content: equal for an equal body of this batch, different for any other.
         token: String,
     },
-    /// A truncate of the source.
+    /// A truncate of the source, or the end of copying all rows anew: rows with a lower version are gone.
     Truncate {
         /// The table.
         plan: Arc<TablePlan>,
-        /// Its log row.
+        /// Its log row, or the number of the request.
         cdc_id: u64,
     },
 }
@@ -63,11 +63,12 @@ enum Part<'a> {
 /// Returns the distinct tables and schema versions of a batch.
 pub(super) fn tables(batch: &Batch) -> Vec<Arc<Table>> {
     let mut tables: Vec<Arc<Table>> = Vec::new();
-    for change in &batch.changes {
-        let known = |table: &&Arc<Table>| Arc::ptr_eq(table, &change.table) || ***table == *change.table;
+    let swept = batch.sweeps.iter().map(|sweep| &sweep.table);
+    for used in batch.changes.iter().map(|change| &change.table).chain(swept) {
+        let known = |table: &&Arc<Table>| Arc::ptr_eq(table, used) || ***table == **used;
         // From the back, because neighbours mostly belong to the same table.
         if tables.iter().rev().find(known).is_none() {
-            tables.push(Arc::clone(&change.table));
+            tables.push(Arc::clone(used));
         }
     }
     tables
@@ -111,7 +112,17 @@ pub(super) fn steps(
         Part::Truncate(change) => Ok(Step::Truncate { plan: planned(&change.table)?, cdc_id: change.cdc_id }),
         Part::Rows(segment) => insert(batch, nonce, planned(segment.table)?, &segment.changes),
     };
-    lists.into_iter().map(|(_, parts)| parts.into_iter().map(step).collect()).collect()
+    let list = |(_, parts): (_, Vec<Part<'_>>)| parts.into_iter().map(step).collect();
+    let mut lists: Vec<Vec<Step>> = lists.into_iter().map(list).collect::<Result<_, _>>()?;
+    for sweep in batch.sweeps.iter().filter(|sweep| sweep.ends) {
+        // Rows of later changes have higher versions than the request: behind all of them is early enough.
+        let end = Step::Truncate { plan: planned(&sweep.table)?, cdc_id: sweep.run };
+        match by_name.get(&sweep.table.name) {
+            Some(&index) => lists[index].push(end),
+            None => lists.push(vec![end]),
+        }
+    }
+    Ok(lists)
 }
 
 fn insert(batch: &Batch, nonce: u64, plan: Arc<TablePlan>, changes: &[&Change]) -> Result<Step, TargetError> {

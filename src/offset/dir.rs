@@ -256,7 +256,7 @@ fn progress(position: &Position) -> (u64, bool, Option<(u32, u64)>) {
 }
 
 fn describe(stored: &Stored) -> String {
-    let Position { pass, base, offset, inside } = &stored.position;
+    let Position { pass, base, offset, inside, .. } = &stored.position;
     let part = inside.as_ref().map(|inside| format!(" part {} (at {})", inside.part, inside.cursor));
     let cut = stored.cuts_offset.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
     format!(

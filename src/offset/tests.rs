@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::position::{Inside, Snapshot};
+use crate::position::{Inside, Load, Snapshot};
 use crate::table::TableName;
 
 fn source(system: u64, database: &str) -> Identity {
@@ -30,6 +30,7 @@ fn stored(pass: u64, inside: Option<(u32, u64)>, offset: u64) -> Stored {
             base: "100:120:100,105".parse().unwrap(),
             offset,
             inside: inside.map(|(part, cursor)| Inside { until: until(), cursor, part }),
+            load: None,
         },
         epoch: 3,
         cuts_offset: Some(41),
@@ -297,8 +298,11 @@ fn any_stored() -> impl Strategy<Value = Stored> {
         cursor,
         part,
     });
-    let position = (any::<u64>(), any_snapshot(), any::<u64>(), prop::option::of(inside))
-        .prop_map(|(pass, base, offset, inside)| Position { pass, base, offset, inside });
+    let load = (any::<(u64, u32, u64, bool)>(), any::<Vec<String>>())
+        .prop_map(|((run, version, rows, done), after)| Load { run, version, rows, after, done });
+    let position =
+        (any::<u64>(), any_snapshot(), any::<u64>(), prop::option::of(inside), prop::option::of(load))
+            .prop_map(|(pass, base, offset, inside, load)| Position { pass, base, offset, inside, load });
     let anchors =
         any::<(u64, u64, i64)>().prop_map(|(cdc_id, txid, at_micros)| anchor(cdc_id, txid, at_micros));
     let names = any::<(String, String, String)>();

@@ -84,7 +84,7 @@ fn push(cuts: &mut Vec<Recorded>, mut recorded: Recorded) {
             return;
         }
         if cut.is_beaten(last.step()) {
-            *cut = Cut { epoch: cut.epoch, rows: 0, ranges: Vec::new(), ..last.clone() };
+            *cut = Cut { epoch: cut.epoch, rows: 0, ranges: Vec::new(), chunk: None, ..last.clone() };
         }
     }
     cuts.push(recorded);
@@ -206,6 +206,7 @@ mod tests {
             system,
             timeline,
             ranges,
+            chunk: None,
         };
         Recorded { cut, offset }
     }

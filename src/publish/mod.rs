@@ -17,8 +17,8 @@ use crate::event::Op;
 use crate::failpoint;
 use crate::position::{Anchor, Identity, Position};
 use crate::table::{Table, TableName};
-use crate::tail::{LogTable, Message, Window};
-use crate::wire::{CUT_FORMAT, Cut, Range, cuts_topic, data_topic, schemas_topic};
+use crate::tail::{LogTable, Message, ReadChunk, Window};
+use crate::wire::{CUT_FORMAT, Chunk, Cut, Range, cuts_topic, data_topic, schemas_topic};
 
 use acks::TooLarge;
 use kafka::{Producer, Record};
@@ -246,6 +246,7 @@ impl Publisher {
                 system: self.identity.system,
                 timeline: self.identity.timeline,
                 ranges: Vec::new(),
+                chunk: None,
             },
             cuts: self.topics[CUTS].clone(),
             anchors: Vec::new(),
@@ -376,6 +377,20 @@ impl Publisher {
             system: self.identity.system,
             timeline: self.identity.timeline,
             ranges: ranges.collect(),
+            chunk: window.chunk.as_ref().map(|chunk| self.chunk(window, chunk)),
+        }
+    }
+
+    /// Describes the chunk of existing rows that a window ends with.
+    fn chunk(&self, window: &Window, read: &ReadChunk) -> Chunk {
+        let table = &window.tables[read.table].table;
+        Chunk {
+            run: read.run,
+            topic: data_topic(&self.prefix, &table.name),
+            version: table.version,
+            begins: read.begins,
+            ends: read.ends,
+            sweeps: read.sweeps,
         }
     }
 
@@ -480,12 +495,13 @@ impl Staged {
 }
 
 fn anchors(window: &Window) -> Vec<Anchor> {
-    let last = window.messages.len().saturating_sub(ANCHORS);
+    // Existing rows come last and stand in no log table.
+    let logged = window.messages.iter().take_while(|message| message.op != Op::Read).count();
     let anchor = |message: &Message| Anchor {
         log_table: window.tables[message.table].log_table.clone(),
         cdc_id: message.cdc_id,
         txid: message.txid,
         at_micros: message.at_micros,
     };
-    window.messages[last..].iter().map(anchor).collect()
+    window.messages[logged.saturating_sub(ANCHORS)..logged].iter().map(anchor).collect()
 }

@@ -48,7 +48,7 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
         opened = opening => opened?,
     };
     let known = stored.source.is_known().then_some(&stored.source);
-    let tail =
+    let mut tail =
         Tail::connect(&config, config.source_url()?, stored.position.clone(), known, &stored.anchors).await?;
     stored.source = tail.identity().clone();
     publisher.begin(stored.source.clone());
@@ -134,7 +134,8 @@ async fn read(
         let place = steps.reserve().await;
         let Ok(place) = place else { return Ok(()) };
         lock.check()?;
-        if acknowledged.elapsed() >= ACKNOWLEDGE && saved.has_changed().unwrap_or(false) {
+        let due = acknowledged.elapsed() >= ACKNOWLEDGE || tail.awaits_acknowledgement();
+        if due && saved.has_changed().unwrap_or(false) {
             acknowledged = Instant::now();
             let position = saved.borrow_and_update().clone();
             tail.acknowledge(&position).await?;

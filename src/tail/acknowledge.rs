@@ -9,7 +9,7 @@ use crate::table::{quote_ident, quote_literal};
 impl Tail {
     /// Registers the pipeline with a position that is stored: the one where it starts, then those that Kafka confirmed.
     /// Inside a pass, B is where the pass began.
-    pub async fn acknowledge(&self, position: &Position) -> Result<(), TailError> {
+    pub async fn acknowledge(&mut self, position: &Position) -> Result<(), TailError> {
         let sql = include_str!("../../sql/tail/acknowledge.sql")
             .replace("{{schema}}", &quote_ident(&self.schema))
             .replace("{{pipeline}}", &quote_literal(&self.pipeline))
@@ -20,6 +20,7 @@ impl Tail {
                 TailError::NotRegistered { registry: format!("{}.pipelines", quote_ident(&self.schema)) }
             }
             _ => TailError::Query { what: "registering the pipeline", source },
-        })
+        })?;
+        self.end_load(position).await
     }
 }

@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn position(base: &str, offset: u64) -> Position {
-        Position { pass: 1, base: base.parse().unwrap(), offset, inside: None }
+        Position { pass: 1, base: base.parse().unwrap(), offset, inside: None, load: None }
     }
 
     #[test]

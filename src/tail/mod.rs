@@ -5,6 +5,7 @@
 
 mod acknowledge;
 mod identity;
+mod load;
 mod lock;
 mod postgres;
 mod rewind;
@@ -27,8 +28,9 @@ use crate::wire::{TableEncoder, WireError};
 
 pub use lock::SourceLock;
 pub use rewind::{Back, Rewound, rewind};
-pub use window::{Message, Window};
+pub use window::{Message, ReadChunk, Window};
 
+use load::Loads;
 use postgres::{Opened, Session};
 use window::WindowBuilder;
 
@@ -119,6 +121,18 @@ pub enum TailError {
         /// The table.
         registry: String,
     },
+    /// The rows of a captured table cannot be copied.
+    #[error(
+        "the existing rows of {table} cannot be read: give the role SELECT on it, and BYPASSRLS where a row security policy \
+         would hide rows from it (sql/roles.sql), or give the request up with `tripline snapshot {table} --cancel`"
+    )]
+    Unreadable {
+        /// The table.
+        table: TableName,
+        /// Why.
+        #[source]
+        source: tokio_postgres::Error,
+    },
     /// Which rows of a new timeline are settled cannot be told while transactions are open.
     #[error(
         "the source is on another timeline than the position, and transactions that write are open there (prepared ones \
@@ -166,6 +180,8 @@ pub struct Tail {
     last_bytes: usize,
     /// The offset of the last position that was handed out, and when that was.
     handed: (u64, Instant),
+    /// Existing rows that are being copied.
+    loads: Loads,
 }
 
 /// A pass that is open at its snapshot, before its rows are read.
@@ -175,6 +191,8 @@ pub struct OpenPass {
     until: Snapshot,
     cursor: u64,
     part: u32,
+    /// A table is locked for a chunk of its existing rows.
+    loads: bool,
 }
 
 impl OpenPass {
@@ -229,6 +247,7 @@ impl Tail {
             highest: 0,
             limit: config.tail.window_rows,
             last_bytes: 0,
+            loads: Loads::default(),
         };
         tail.reload().await?;
         let standing = tail.session.standing(&tail.tables).await?;
@@ -287,10 +306,24 @@ impl Tail {
     ///
     /// Returns `None` when the log holds nothing new. The transaction stays open until [`Tail::read`].
     pub async fn open(&mut self) -> Result<Option<OpenPass>, TailError> {
-        if self.position.inside.is_none() && self.is_idle().await? {
+        let idle = self.position.inside.is_none() && self.is_idle().await?;
+        let load = self.next_load().await?;
+        if idle && load.is_none() {
             return Ok(None);
         }
-        let opened = match self.session.begin(&self.tables, &capture::fingerprint_sql(&self.schema)).await {
+        let fingerprint = capture::fingerprint_sql(&self.schema);
+        let opened = match self.session.begin(&self.tables, load.as_ref(), &fingerprint).await {
+            Err(TailError::Locked) if load.is_some() => {
+                // By a migration of the table, most likely: the next pass does without it.
+                self.loads.rest();
+                return Ok(None);
+            }
+            Err(TailError::Query { source, .. })
+                if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) && load.is_some() =>
+            {
+                let table = load.unwrap_or_else(|| TableName::new("", ""));
+                return Err(TailError::Unreadable { table, source });
+            }
             Err(TailError::Query { source, .. }) if source.code() == Some(&SqlState::UNDEFINED_TABLE) => {
                 // A log table is gone or has another name: verifying says which.
                 self.reload().await?;
@@ -314,7 +347,7 @@ impl Tail {
                 (opened.snapshot.clone(), self.marks.floor(oldest), 0)
             }
         };
-        Ok(Some(OpenPass { opened, until, cursor, part }))
+        Ok(Some(OpenPass { opened, until, cursor, part, loads: load.is_some() }))
     }
 
     /// Reads the open window and closes its transaction; `None` when the whole pass turned out to be empty.
@@ -337,18 +370,24 @@ impl Tail {
         let mut cut_short = false;
         if !active.is_empty() {
             let copy = sql::copy_window(&self.tables, &active, &self.outputs, query);
-            cut_short = self.session.copy(&copy, self.window_bytes, &mut builder).await?;
+            let push = |builder: &mut WindowBuilder, line: &[u8]| builder.push(line).map(drop);
+            cut_short = self.session.copy(&copy, self.window_bytes, &mut builder, push).await?;
         }
-        let flushed = self.session.end(&pass.opened.insert_lsn).await?;
         let rows = builder.messages.len();
-        let handed_out = rows > 0 || pass.part > 0;
+        let done = !cut_short && rows < self.limit as usize;
+        self.adapt_limit(rows, builder.bytes.len());
+        let last = builder.messages.last().map(|message| message.cdc_id);
+        let chunk = match pass.loads && pass.part == 0 && done {
+            true => self.read_chunk(&pass, &mut builder).await?,
+            false => None,
+        };
+        let flushed = self.session.end(&pass.opened.insert_lsn).await?;
+        let handed_out = rows > 0 || pass.part > 0 || chunk.is_some();
         if handed_out && self.require_flushed && !flushed {
             self.session.nudge().await?;
         }
-        let done = !cut_short && rows < self.limit as usize;
-        self.adapt_limit(rows, builder.bytes.len());
         self.last_bytes = builder.bytes.len();
-        self.advance(&pass, number, done, builder.messages.last().map(|message| message.cdc_id));
+        self.advance(&pass, number, done, last);
         if !handed_out {
             self.position.pass = number - 1;
             return Ok(None);
@@ -365,6 +404,7 @@ impl Tail {
             tables: builder.tables,
             messages: builder.messages,
             bytes: builder.bytes,
+            chunk,
         }))
     }
 
@@ -450,6 +490,7 @@ impl Tail {
             });
             self.tables = Arc::new(log_tables.collect());
             self.captured = captured;
+            self.loads.forget();
         }
         Ok(())
     }

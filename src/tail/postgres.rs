@@ -8,11 +8,12 @@ use futures_util::StreamExt;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
+use super::load::{KeyColumn, Request};
 use super::window::WindowBuilder;
 use super::{LogTable, TailError, sql};
 use crate::position::{Identity, Snapshot, Xid};
 use crate::session::{self, SessionError};
-use crate::table::TableName;
+use crate::table::{TableName, quote_ident, quote_literal};
 
 /// Answer to the statement of an idle poll.
 #[derive(Debug)]
@@ -169,10 +170,15 @@ impl Session {
         Ok((optional(id, 0, WHAT)?.unwrap_or(0), parse(xid, 0, WHAT)?))
     }
 
-    /// Opens a window's transaction.
-    pub(super) async fn begin(&self, tables: &[LogTable], fingerprint: &str) -> Result<Opened, TailError> {
+    /// Opens a window's transaction, with a lock on the table `load` too where a chunk of its rows is to be read.
+    pub(super) async fn begin(
+        &self,
+        tables: &[LogTable],
+        load: Option<&TableName>,
+        fingerprint: &str,
+    ) -> Result<Opened, TailError> {
         const WHAT: &str = "opening a pass";
-        let row = match self.row(WHAT, &sql::open(tables, self.lock_timeout_ms, fingerprint)).await {
+        let row = match self.row(WHAT, &sql::open(tables, load, self.lock_timeout_ms, fingerprint)).await {
             Ok(row) => row,
             Err(error) => {
                 self.rollback().await?;
@@ -190,6 +196,100 @@ impl Session {
         })
     }
 
+    /// Returns the next request for existing rows. A registry of an older release holds none.
+    pub(super) async fn next_request(
+        &self,
+        schema: &str,
+        pipeline: &str,
+    ) -> Result<Option<Request>, TailError> {
+        const WHAT: &str = "the snapshot requests";
+        let sql = fill(include_str!("../../sql/tail/load_next.sql"), schema, pipeline, 0);
+        let rows = match self.rows(WHAT, &sql).await {
+            Err(TailError::Query { source, .. }) if source.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                return Ok(None);
+            }
+            rows => rows?,
+        };
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(Some(Request {
+            run: parse(row, 0, WHAT)?,
+            relation: parse(row, 1, WHAT)?,
+            sweeps: row.get(2) == Some("t"),
+            condition: row.get(3).map(str::to_owned),
+        }))
+    }
+
+    /// Notes that a request was taken up.
+    pub(super) async fn begin_request(
+        &self,
+        schema: &str,
+        pipeline: &str,
+        run: u64,
+    ) -> Result<(), TailError> {
+        self.note(schema, &fill(include_str!("../../sql/tail/load_begin.sql"), schema, pipeline, run)).await
+    }
+
+    /// Notes how many rows of a request are read.
+    pub(super) async fn note_request(
+        &self,
+        schema: &str,
+        pipeline: &str,
+        run: u64,
+        rows: u64,
+    ) -> Result<(), TailError> {
+        let sql = fill(include_str!("../../sql/tail/load_progress.sql"), schema, pipeline, run);
+        self.note(schema, &sql.replace("{{rows}}", &rows.to_string())).await
+    }
+
+    /// Notes that a request is through, or why there is nothing to do.
+    pub(super) async fn end_request(
+        &self,
+        schema: &str,
+        pipeline: &str,
+        run: u64,
+        rows: u64,
+        note: Option<&str>,
+    ) -> Result<(), TailError> {
+        let sql = fill(include_str!("../../sql/tail/load_end.sql"), schema, pipeline, run);
+        let note = note.map_or("null".to_owned(), quote_literal);
+        self.note(schema, &sql.replace("{{rows}}", &rows.to_string()).replace("{{note}}", &note)).await
+    }
+
+    async fn note(&self, schema: &str, sql: &str) -> Result<(), TailError> {
+        self.client.batch_execute(sql).await.map_err(|source| match source.code() {
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                TailError::NotRegistered { registry: format!("{}.snapshots", quote_ident(schema)) }
+            }
+            _ => TailError::Query { what: "noting how far a snapshot is", source },
+        })
+    }
+
+    /// Returns the key of a captured table, in the order of its index.
+    pub(super) async fn load_key(&self, schema: &str, relation: u32) -> Result<Vec<KeyColumn>, TailError> {
+        const WHAT: &str = "the key of a table";
+        let sql = include_str!("../../sql/tail/load_key.sql")
+            .replace("{{schema}}", &quote_ident(schema))
+            .replace("{{relation}}", &relation.to_string());
+        // Types are named in full, as the declared types are.
+        let sql = format!("begin; set local search_path = pg_catalog; {sql}; commit");
+        let rows = self.rows(WHAT, &sql).await?;
+        let column = |row: &SimpleQueryRow| {
+            let text = |at: usize| row.get(at).map(str::to_owned).ok_or(TailError::Answer(WHAT));
+            Ok(KeyColumn {
+                name: text(0)?,
+                less: text(1)?,
+                greater: text(2)?,
+                equal: text(3)?,
+                default: row.get(4) == Some("t"),
+                declared: text(5)?,
+            })
+        };
+        match rows.is_empty() {
+            true => Err(TailError::Answer(WHAT)),
+            false => rows.iter().map(column).collect(),
+        }
+    }
+
     pub(super) async fn rollback(&self) -> Result<(), TailError> {
         self.client.batch_execute("rollback").await.map_err(failed("rollback"))
     }
@@ -204,18 +304,19 @@ impl Session {
         rows.iter().map(|row| parse(row, 0, WHAT)).collect()
     }
 
-    /// Reads a window into `builder`; returns true when it stopped at `most_bytes` before the end.
+    /// Reads lines into `builder`; returns true when it stopped at `most_bytes` before the end.
     pub(super) async fn copy(
         &mut self,
         sql: &str,
         most_bytes: usize,
         builder: &mut WindowBuilder,
+        mut push: impl FnMut(&mut WindowBuilder, &[u8]) -> Result<(), TailError>,
     ) -> Result<bool, TailError> {
-        const WHAT: &str = "reading the log";
+        const WHAT: &str = "reading rows";
         let stream = self.client.copy_out(sql).await.map_err(failed(WHAT))?;
         let mut stream = pin!(stream);
         while let Some(line) = stream.next().await {
-            builder.push(&line.map_err(failed(WHAT))?)?;
+            push(builder, &line.map_err(failed(WHAT))?)?;
             if builder.bytes.len() >= most_bytes {
                 // The rest may be gigabytes: end the statement instead of reading it into nothing. A cancellation can
                 // arrive late and hit whatever comes next in the session, so nothing does.
@@ -253,6 +354,13 @@ impl Session {
         let rows = self.rows(WHAT, &sql::anchor(table, cdc_id)).await?;
         rows.first().map(|row| Ok((parse(row, 0, WHAT)?, parse(row, 1, WHAT)?))).transpose()
     }
+}
+
+/// Fills in whose request a statement is about.
+fn fill(sql: &str, schema: &str, pipeline: &str, run: u64) -> String {
+    sql.replace("{{schema}}", &quote_ident(schema))
+        .replace("{{pipeline}}", &quote_literal(pipeline))
+        .replace("{{run}}", &run.to_string())
 }
 
 fn parse<T: FromStr>(row: &SimpleQueryRow, column: usize, what: &'static str) -> Result<T, TailError> {

@@ -75,6 +75,6 @@ pub async fn rewind(
     let number = |column: usize| row.get(column).and_then(|text| text.parse::<u64>().ok());
     let oldest: Xid = number(0).ok_or(TailError::Answer(WHAT))?.min(published.base.xmin);
     let base = Snapshot { xmin: oldest, xmax: oldest, running: Vec::new() };
-    let position = Position { pass: published.pass, base, offset, inside: None };
+    let position = Position { pass: published.pass, base, offset, inside: None, load: None };
     Ok(Rewound { position, source, rows: number(1).ok_or(TailError::Answer(WHAT))? })
 }

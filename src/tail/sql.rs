@@ -61,7 +61,12 @@ pub(super) fn mark(sequence: &TableName) -> String {
 }
 
 /// Opens a window's transaction: settings, locks, and only then the snapshot with everything that is checked.
-pub(super) fn open(tables: &[LogTable], lock_timeout_ms: u64, fingerprint: &str) -> String {
+pub(super) fn open(
+    tables: &[LogTable],
+    load: Option<&TableName>,
+    lock_timeout_ms: u64,
+    fingerprint: &str,
+) -> String {
     let mut sql = String::from("begin isolation level repeatable read read only;");
     sql.push_str(&exact_text_sql("local"));
     // The ids are read by the primary key, whatever the planner believes of a table that was empty a moment ago.
@@ -70,8 +75,13 @@ pub(super) fn open(tables: &[LogTable], lock_timeout_ms: u64, fingerprint: &str)
          set local enable_seqscan = off; set local enable_bitmapscan = off; \
          set local max_parallel_workers_per_gather = 0;"
     ));
+    if load.is_some() {
+        // A row that a policy hides must be an error.
+        sql.push_str("set local row_security = off;");
+    }
     if !tables.is_empty() {
-        let names: Vec<String> = tables.iter().map(|table| table.log_table.quoted()).collect();
+        let logs = tables.iter().map(|table| table.log_table.quoted());
+        let names: Vec<String> = logs.chain(load.map(TableName::quoted)).collect();
         sql.push_str(&format!("lock table {} in access share mode;", names.join(", ")));
     }
     sql.push_str(&format!(

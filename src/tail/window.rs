@@ -51,6 +51,23 @@ pub struct Window {
     pub messages: Vec<Message>,
     /// Keys and values, one behind the other.
     pub bytes: Vec<u8>,
+    /// The chunk of existing rows that the messages end with, [`Op::Read`] each.
+    pub chunk: Option<ReadChunk>,
+}
+
+/// A chunk of a table's existing rows, as snapshot T of the pass shows them.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadChunk {
+    /// Number of the request.
+    pub run: u64,
+    /// Index of the table in [`Window::tables`].
+    pub table: usize,
+    /// The first chunk of the request.
+    pub begins: bool,
+    /// The last one.
+    pub ends: bool,
+    /// Rows that no chunk and no change names are to be removed behind the last one.
+    pub sweeps: bool,
 }
 
 impl std::fmt::Debug for Window {
@@ -97,13 +114,35 @@ impl WindowBuilder {
         };
         let columns: Vec<Field<'_>> = fields.take(table.encoder.width()).collect();
         let origin = Origin { cdc_id, txid, pass: self.pass, at_micros, now_millis: self.now_millis };
+        self.add(index, op, &columns, origin)?;
+        Ok(cdc_id)
+    }
+
+    /// Encodes one line of a table's existing rows.
+    pub(super) fn push_read(
+        &mut self,
+        index: usize,
+        line: &[u8],
+        version: u64,
+        at_micros: i64,
+    ) -> Result<(), TailError> {
+        let columns: Vec<Field<'_>> = Fields::new(line).collect();
+        let (txid, now_millis) = (0, self.now_millis);
+        let origin = Origin { cdc_id: version, txid, pass: self.pass, at_micros, now_millis };
+        self.add(index, Op::Read, &columns, origin)
+    }
+
+    fn add(&mut self, index: usize, op: Op, columns: &[Field<'_>], origin: Origin) -> Result<(), TailError> {
+        let Origin { cdc_id, txid, at_micros, .. } = origin;
+        let table = &self.tables[index];
+        let wrong = |source: WireError| TailError::Row { table: table.table.name.clone(), cdc_id, source };
         let start = self.bytes.len();
-        table.encoder.key(op, &columns, &mut self.bytes).map_err(wrong)?;
+        table.encoder.key(op, columns, &mut self.bytes).map_err(wrong)?;
         let middle = self.bytes.len();
-        table.encoder.value(op, &columns, origin, &mut self.bytes).map_err(wrong)?;
+        table.encoder.value(op, columns, origin, &mut self.bytes).map_err(wrong)?;
         let (key, value) = (start..middle, middle..self.bytes.len());
         self.messages.push(Message { table: index, cdc_id, txid, at_micros, op, key, value });
-        Ok(cdc_id)
+        Ok(())
     }
 }
 

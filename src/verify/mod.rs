@@ -103,7 +103,7 @@ fn report(captured: &Captured, target: &'static str, compared: Result<Compared, 
 }
 
 /// Returns the tables that are named, as `schema.table`, or `table` for `public.table`.
-fn choose(captured: Vec<Captured>, names: &[String]) -> Result<Vec<Captured>, VerifyError> {
+pub(crate) fn choose(captured: Vec<Captured>, names: &[String]) -> Result<Vec<Captured>, VerifyError> {
     let is = |captured: &Captured, name: &str| {
         let table = &captured.table.name;
         table.to_string() == name || (table.schema == "public" && table.name == name)

@@ -10,8 +10,10 @@ pub const HEADERS: [&str; 4] = ["cdc-id", "epoch", "pass", "part"];
 /// The header with the schema version of the table.
 pub const SCHEMA_HEADER: &str = "schema-version";
 
-/// Version of [`Cut`]'s form that this program writes, and the only one that it reads.
-pub const CUT_FORMAT: u32 = 2;
+/// Version of [`Cut`]'s form that this program writes.
+pub const CUT_FORMAT: u32 = 3;
+/// The oldest version that it reads: without chunks of existing rows.
+const OLDEST_FORMAT: u32 = 2;
 
 /// What one part of a pass put on the topics. Messages that no cut covers do not count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +32,7 @@ pub struct Cut {
     pub done: bool,
     /// True when a person moved the position back: the next pass begins anew from there.
     pub restart: bool,
-    /// Log rows in this part.
+    /// Log rows in this part, and existing rows.
     pub rows: u64,
     /// The source's clock when the snapshot of the pass was taken, microseconds since 1970.
     pub source_micros: i64,
@@ -42,6 +44,27 @@ pub struct Cut {
     pub timeline: u32,
     /// For every partition that moved: what belongs to this part.
     pub ranges: Vec<Range>,
+    /// The part ends with a chunk of a table's existing rows, as the snapshot of the pass shows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk: Option<Chunk>,
+}
+
+/// A chunk of the existing rows of one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// Number of the request, drawn from the sequence of the `cdc_id`s: all that was published of the table before it
+    /// has a lower id.
+    pub run: u64,
+    /// The table's topic.
+    pub topic: String,
+    /// Its schema version.
+    pub version: u32,
+    /// The first chunk of the request.
+    pub begins: bool,
+    /// The last one.
+    pub ends: bool,
+    /// Rows that neither a chunk nor a change names since the request began are gone: the target removes them.
+    pub sweeps: bool,
 }
 
 /// Which part of a pass a cut stands for.
@@ -72,9 +95,10 @@ impl Cut {
             format: u32,
         }
         let value = value.ok_or(NoCut::Foreign)?;
-        serde_json::from_slice(value).ok().filter(|cut: &Self| cut.format == CUT_FORMAT).ok_or_else(|| {
+        let known = OLDEST_FORMAT..=CUT_FORMAT;
+        serde_json::from_slice(value).ok().filter(|cut: &Self| known.contains(&cut.format)).ok_or_else(|| {
             match serde_json::from_slice(value) {
-                Ok(Version { format }) if format != CUT_FORMAT => NoCut::Format,
+                Ok(Version { format }) if !known.contains(&format) => NoCut::Format,
                 _ => NoCut::Foreign,
             }
         })
@@ -82,7 +106,7 @@ impl Cut {
 
     /// Tells whether this only opens an epoch.
     pub fn is_claim(&self) -> bool {
-        self.rows == 0 && self.ranges.is_empty()
+        self.rows == 0 && self.ranges.is_empty() && self.chunk.is_none()
     }
 
     /// Tells whether this is a claim that the part `last` came before: who wrote it claims again behind that.
@@ -142,6 +166,7 @@ mod tests {
             system,
             timeline,
             ranges,
+            chunk: None,
         }
     }
 

@@ -51,7 +51,7 @@ impl TableEncoder {
             (r#""version":"#, env!("CARGO_PKG_VERSION")),
             (r#","connector":"#, "tripline"),
             (r#","name":"#, pipeline),
-            (r#","snapshot":"false","db":"#, db),
+            (r#","db":"#, db),
             (r#","schema":"#, &table.name.schema),
             (r#","table":"#, &table.name.name),
         ] {
@@ -102,6 +102,10 @@ impl TableEncoder {
         }
         out.extend_from_slice(br#","source":{"#);
         out.extend_from_slice(&self.source);
+        out.extend_from_slice(match op {
+            Op::Read => br#","snapshot":"true""#,
+            _ => br#","snapshot":"false""#,
+        });
         number(out, br#","ts_ms":"#, at.at_micros.div_euclid(1000));
         number(out, br#","sequence":"[\""#, at.pass as i64);
         number(out, br#"\",\""#, at.cdc_id as i64);

@@ -10,7 +10,7 @@ mod cut;
 mod topics;
 
 pub use copy::{Field, Fields};
-pub use cut::{CUT_FORMAT, Cut, HEADERS, NoCut, Range, SCHEMA_HEADER, Step};
+pub use cut::{CUT_FORMAT, Chunk, Cut, HEADERS, NoCut, Range, SCHEMA_HEADER, Step};
 pub use decode::{Row, Value};
 pub use encode::{encode_string, encode_value};
 pub use envelope::{Origin, TableEncoder, split_envelope};

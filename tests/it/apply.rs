@@ -211,9 +211,10 @@ fn batch_at(changes: Vec<Change>, expected: Option<i64>, next: i64) -> Batch {
         system: 1,
         timeline: 1,
         ranges: Vec::new(),
+        chunk: None,
     };
     let progress = vec![Progress { topic: "t".into(), partition: 0, expected, next }];
-    Batch { changes, cut, progress, bytes: 0, commit: true, covered: 0 }
+    Batch { changes, cut, progress, bytes: 0, commit: true, covered: 0, sweeps: Vec::new() }
 }
 
 /// Applies changes behind whatever was applied before.

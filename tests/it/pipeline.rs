@@ -15,6 +15,7 @@ mod cuts;
 mod constraints;
 mod shared;
 mod crashes;
+mod snapshot;
 mod stopping;
 mod takeover;
 mod offsets;

@@ -192,6 +192,17 @@ impl<'a> Work<'a> {
 
     pub(super) fn close(&self, buffers: &mut Buffers) {
         let script = &mut buffers.script;
+        for (index, sweep) in self.batch.sweeps.iter().enumerate() {
+            let label = Label::Sweep(index);
+            if sweep.begins {
+                script.push(label, &sql::begin_sweep(self.pipeline, sweep));
+            }
+            if sweep.ends {
+                let target = &self.prepared(&sweep.table).shape.target;
+                script.push(label, &sql::known_sweep(self.pipeline, sweep));
+                script.push(label, &sql::end_sweep(self.pipeline, sweep, target));
+            }
+        }
         if !self.commit {
             script.push(Label::Close, if self.continues { sql::KEEP_NEXT } else { sql::KEEP });
             return;

@@ -254,6 +254,11 @@ pub(super) fn refused(failure: Failure, table: TableName, cdc_id: Option<u64>, s
             let named = |db: &DbError| Some(TableName::new(db.schema()?, db.table()?));
             let table = if cdc_id.is_none() { named(db).unwrap_or(table) } else { table };
             let why = match label {
+                Label::Sweep(_) if db.code().code() == "22012" => {
+                    "its rows were copied anew from before this destination's positions on: request them again with \
+                     `tripline snapshot`, behind `tripline offset reset`"
+                }
+                Label::Sweep(_) => "rows that are gone at the source cannot be removed",
                 Label::Change(_) => "the destination refuses it",
                 Label::Close | Label::Commit => "a constraint is violated at the end of the batch",
                 _ => "the destination refuses the batch",

@@ -111,8 +111,9 @@ impl PostgresTarget {
     }
 
     /// Prepares what the batch touches and is not prepared yet: after a reconnect nothing is.
-    async fn make_ready(&mut self, plan: &Plan) -> Result<(), TargetError> {
-        for table in &plan.tables {
+    async fn make_ready(&mut self, batch: &Batch, plan: &Plan) -> Result<(), TargetError> {
+        let swept = batch.sweeps.iter().map(|sweep| &sweep.table);
+        for table in plan.tables.iter().chain(swept) {
             self.prepare(table).await?;
         }
         let may_stage = self.session()?.may_stage;
@@ -159,7 +160,7 @@ impl PostgresTarget {
         plan: &Plan,
         commit: bool,
     ) -> Result<Result<(), Failure>, TargetError> {
-        self.make_ready(plan).await?;
+        self.make_ready(batch, plan).await?;
         let emptying = self.look_at_emptying(plan).await?;
         let shapes = plan.groups.iter().filter_map(|group| self.tables.get(&group.table));
         let tables: Vec<(u32, &[u32])> =
@@ -272,6 +273,20 @@ async fn alone(client: &tokio_postgres::Client, lock: bool) -> Result<(), Target
     client.batch_execute(&statement).await.map_err(|error| setup("cannot wait for other members", error))
 }
 
+/// Refuses what no member of a group can apply alone.
+fn all_partitions(batch: &Batch) -> Result<(), TargetError> {
+    let truncate = batch.changes.iter().find(|change| change.op == Op::Truncate);
+    let (what, table, cdc_id) = match (truncate, batch.sweeps.first()) {
+        (Some(change), _) => ("a TRUNCATE", &change.table, Some(change.cdc_id)),
+        (None, Some(sweep)) => ("copying all rows of a table anew", &sweep.table, None),
+        (None, None) => return Ok(()),
+    };
+    let why = format!(
+        "{what} concerns all partitions; run one applier with apply.consistency = \"cut\" until it is applied"
+    );
+    Err(TargetError::Refused { target: NAME, table: table.name.clone(), cdc_id, why, source: None })
+}
+
 /// Names the table and the log row that a failure is about, as far as they are known.
 fn subject(failure: &Failure, batch: &Batch, plan: &Plan) -> (TableName, Option<u64>) {
     let change = |index: usize| batch.changes.get(index).map(|c| (c.table.name.clone(), Some(c.cdc_id)));
@@ -283,6 +298,9 @@ fn subject(failure: &Failure, batch: &Batch, plan: &Plan) -> (TableName, Option<
         }
         Failure::Server { label: Label::Truncates, .. } => {
             plan.truncated.first().map(|table| (table.name.clone(), None))
+        }
+        Failure::Server { label: Label::Sweep(sweep), .. } => {
+            batch.sweeps.get(*sweep).map(|sweep| (sweep.table.name.clone(), None))
         }
         Failure::Server { .. } => None,
     };
@@ -351,18 +369,8 @@ impl Target for PostgresTarget {
         let arranged = self.arrange(batch).await?;
         let batch = &*arranged;
         let plan = fold(&batch.changes);
-        if self.shared
-            && let Some(change) = batch.changes.iter().find(|change| change.op == Op::Truncate)
-        {
-            return Err(TargetError::Refused {
-                target: NAME,
-                table: change.table.name.clone(),
-                cdc_id: Some(change.cdc_id),
-                why: "a TRUNCATE concerns all partitions; run one applier with apply.consistency = \"cut\" until it \
-                      is applied"
-                    .into(),
-                source: None,
-            });
+        if self.shared {
+            all_partitions(batch)?;
         }
         let mut result = self.attempt(batch, &plan, batch.commit).await?;
         if result.as_ref().is_err_and(Failure::is_stale) {

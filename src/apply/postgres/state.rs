@@ -119,7 +119,8 @@ pub async fn reset(url: &str, pipeline: &str, tables: &[TableName]) -> Result<()
         let pipeline = quote_literal(pipeline);
         let forget = format!(
             "delete from tripline.positions where pipeline = {pipeline}; \
-             delete from tripline.cuts where pipeline = {pipeline}"
+             delete from tripline.cuts where pipeline = {pipeline}; \
+             delete from tripline.sweeps where pipeline = {pipeline}"
         );
         transaction.batch_execute(&forget).await.map_err(failed)?;
     }

@@ -131,10 +131,11 @@ impl Fixture {
             system: 1,
             timeline: 1,
             ranges: Vec::new(),
+            chunk: None,
         };
         let progress = vec![Progress { topic: CUTS.into(), partition: 0, expected, next: self.next }];
         let bytes = changes.iter().map(|change| change.value.len()).sum();
-        Batch { bytes, changes, cut, progress, commit: true, covered: 0 }
+        Batch { bytes, changes, cut, progress, commit: true, covered: 0, sweeps: Vec::new() }
     }
 
     /// Returns what the store holds.

@@ -242,7 +242,10 @@ async fn mix(setup: Setup) {
                     refused += 1;
                     let code = error.code().unwrap_or_else(|| panic!("{error:?}")).code().to_owned();
                     // A deadlock, or a TRUNCATE of what has pending triggers.
-                    assert!(code.starts_with("23") || ["40P01", "55006"].contains(&code.as_str()), "{all}\n{error:?}");
+                    assert!(
+                        code.starts_with("23") || ["40P01", "55006"].contains(&code.as_str()),
+                        "{all}\n{error:?}"
+                    );
                     run(&client, "rollback").await;
                 }
             }

@@ -92,6 +92,8 @@ impl Pipeline {
         }
         pipeline.write_config();
         pipeline.set("mirror.batch_ms", "50");
+        // Existing rows are the matter of snapshot.rs.
+        pipeline.set("source.snapshot", "never");
         for (key, value) in settings {
             pipeline.set(key, value);
         }
@@ -130,6 +132,12 @@ impl Pipeline {
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         let variable = format!("TRIPLINE__{}", key.to_uppercase().replace('.', "__"));
         self.settings.push((variable, value.to_owned()));
+    }
+
+    /// Appends to the configuration file.
+    pub(crate) fn configure(&self, text: &str) {
+        let mut file = std::fs::OpenOptions::new().append(true).open(self.config()).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     }
 
     /// Ends the publisher's sessions at the source, and its lock with them, as for a machine that went silent.

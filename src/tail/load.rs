@@ -1,0 +1,302 @@
+//! Existing rows: copied chunk by chunk in key order, each chunk in the transaction of a pass (docs/snapshot.md).
+//!
+//! A chunk is read behind the rows of a pass that fits in one window, and shows what snapshot T shows: a row that is
+//! changed later is changed by a later pass, and one that was changed before is there as it is. Nobody waits for anybody.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::error::SqlState;
+
+use super::window::{ReadChunk, WindowBuilder};
+use super::{OpenPass, Tail, TailError};
+use crate::capture;
+use crate::position::{Load, Position};
+use crate::table::{TableName, quote_ident, quote_literal};
+use crate::wire::Fields;
+
+/// Time between two looks for a request, and before a table that somebody has locked is tried again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Time between two log lines about how far a table is.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// A key column, with the operators of the table's key index.
+#[derive(Debug, Clone)]
+pub(super) struct KeyColumn {
+    pub(super) name: String,
+    pub(super) less: String,
+    pub(super) greater: String,
+    pub(super) equal: String,
+    /// The type's default order, with operators of `pg_catalog`: rows compare as a whole.
+    pub(super) default: bool,
+    /// Type of a literal.
+    pub(super) declared: String,
+}
+
+/// A request as the source holds it.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) run: u64,
+    pub(super) relation: u32,
+    pub(super) sweeps: bool,
+    pub(super) condition: Option<String>,
+}
+
+/// The request that is being worked off.
+#[derive(Debug)]
+pub(super) struct Loading {
+    request: Request,
+    /// Index in [`Tail::tables`].
+    table: usize,
+    key: Vec<KeyColumn>,
+    /// Rows of the next chunk at most.
+    rows: usize,
+    noted: Instant,
+    said: Instant,
+}
+
+/// What the tail knows of requests.
+#[derive(Debug, Default)]
+pub(super) struct Loads {
+    loading: Option<Loading>,
+    looked: Option<Instant>,
+    /// The table is locked by somebody: it is left in peace until then.
+    rest_until: Option<Instant>,
+    /// The last request whose end is noted at the source.
+    ended: Option<u64>,
+}
+
+impl Loads {
+    /// The captured tables are others now: whatever was found out about one is asked again.
+    pub(super) fn forget(&mut self) {
+        self.loading = None;
+        self.looked = None;
+    }
+
+    /// Leaves the table in peace for a while, because somebody else has locked it.
+    pub(super) fn rest(&mut self) {
+        self.rest_until = Some(Instant::now() + LOOK_EVERY);
+    }
+}
+
+impl Tail {
+    /// Returns the table of which the next pass reads a chunk, where there is one: it is locked with the log tables.
+    pub(super) async fn next_load(&mut self) -> Result<Option<TableName>, TailError> {
+        if self.position.inside.is_some() || self.awaits_acknowledgement() {
+            return Ok(None);
+        }
+        if self.loads.loading.is_none() && !self.take_up().await? {
+            return Ok(None);
+        }
+        self.note_progress().await?;
+        let resting = self.loads.rest_until.is_some_and(|until| until > Instant::now());
+        let Some(loading) = self.loads.loading.as_ref().filter(|_| !resting) else { return Ok(None) };
+        // Rows that are gone are told from others by their age: everything older than the request has to be settled.
+        let settled = !loading.request.sweeps || self.position.offset >= loading.request.run;
+        Ok(settled.then(|| self.tables[loading.table].table.name.clone()))
+    }
+
+    /// Tells whether a request is through and its end not yet noted at the source: the next one waits for that.
+    pub fn awaits_acknowledgement(&self) -> bool {
+        self.position.load.as_ref().is_some_and(|load| load.done && self.loads.ended != Some(load.run))
+    }
+
+    /// Takes up the next request; returns whether there is one.
+    async fn take_up(&mut self) -> Result<bool, TailError> {
+        if self.loads.looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
+            return Ok(false);
+        }
+        self.loads.looked = Some(Instant::now());
+        let Some(request) = self.session.next_request(&self.schema, &self.pipeline).await? else {
+            return Ok(false);
+        };
+        let table = self.captured.iter().position(|captured| captured.oid == request.relation);
+        let Some(table) = table.filter(|&table| !self.tables[table].table.key.is_empty()) else {
+            tracing::warn!(
+                run = request.run,
+                "the table of a snapshot request is not captured, or has no key"
+            );
+            self.session
+                .end_request(
+                    &self.schema,
+                    &self.pipeline,
+                    request.run,
+                    0,
+                    Some("not captured, or without a key"),
+                )
+                .await?;
+            self.loads.looked = None;
+            return Ok(false);
+        };
+        let key = self.session.load_key(&self.schema, request.relation).await?;
+        let Position { load, .. } = &mut self.position;
+        let version = self.tables[table].table.version;
+        // Another shape may have another key: begin again.
+        if !load.as_ref().is_some_and(|load| load.run == request.run && load.version == version) {
+            *load = Some(Load { run: request.run, version, rows: 0, after: Vec::new(), done: false });
+        }
+        self.session.begin_request(&self.schema, &self.pipeline, request.run).await?;
+        let name = &self.tables[table].table.name;
+        tracing::info!(table = %name, run = request.run, "copying existing rows");
+        let now = Instant::now();
+        let rows = self.window_rows as usize;
+        self.loads.loading = Some(Loading { request, table, key, rows, noted: now, said: now });
+        Ok(true)
+    }
+
+    async fn note_progress(&mut self) -> Result<(), TailError> {
+        let (Some(loading), Some(load)) = (&mut self.loads.loading, &self.position.load) else {
+            return Ok(());
+        };
+        if loading.noted.elapsed() >= LOOK_EVERY {
+            loading.noted = Instant::now();
+            self.session.note_request(&self.schema, &self.pipeline, load.run, load.rows).await?;
+        }
+        if loading.said.elapsed() >= SAY_EVERY {
+            loading.said = Instant::now();
+            let table = &self.tables[loading.table].table.name;
+            tracing::info!(%table, rows = load.rows, "copying existing rows");
+        }
+        Ok(())
+    }
+
+    /// Reads the next chunk in the transaction of the pass, behind its rows.
+    pub(super) async fn read_chunk(
+        &mut self,
+        pass: &OpenPass,
+        builder: &mut WindowBuilder,
+    ) -> Result<Option<ReadChunk>, TailError> {
+        let (Some(loading), Some(load)) = (&mut self.loads.loading, &mut self.position.load) else {
+            return Ok(None);
+        };
+        let table = &self.tables[loading.table];
+        let captured = &self.captured[loading.table];
+        // Every change that T does not show has a higher id.
+        let version = self.position.offset.max(self.marks.floor(pass.until.xmin));
+        let request = &loading.request;
+        let conditions = [
+            request.condition.as_ref().map(|condition| format!("({condition})")),
+            (!load.after.is_empty()).then(|| behind(&loading.key, &load.after)),
+        ];
+        let conditions: Vec<String> = conditions.into_iter().flatten().collect();
+        let condition = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") };
+        let order: Vec<String> = loading
+            .key
+            .iter()
+            .map(|key| format!("t.{} using {}", quote_ident(&key.name), key.less))
+            .collect();
+        let sql = capture::render(
+            include_str!("../../sql/tail/chunk.sql"),
+            &[
+                ("row", &capture::row_sql(&captured.table, "t")),
+                ("table", &capture::rows_of(captured)),
+                ("condition", &condition),
+                ("order", &order.join(", ")),
+                ("rows", &loading.rows.to_string()),
+            ],
+        );
+        let (before, size) = (builder.messages.len(), builder.bytes.len());
+        let mut last = Vec::new();
+        let at_micros = pass.opened.clock_micros;
+        let copied = self
+            .session
+            .copy(&sql, self.window_bytes, builder, |builder, line| {
+                last.clear();
+                last.extend_from_slice(line);
+                builder.push_read(loading.table, line, version, at_micros)
+            })
+            .await;
+        let cut_short = copied.map_err(|error| match error {
+            TailError::Query { source, .. } if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                TailError::Unreadable { table: table.table.name.clone(), source }
+            }
+            error => error,
+        })?;
+        let rows = builder.messages.len() - before;
+        let begins = load.after.is_empty();
+        load.done = !cut_short && rows < loading.rows;
+        load.rows += rows as u64;
+        if rows > 0 {
+            let fields: Vec<_> = Fields::new(&last).collect();
+            let texts = table.table.key_indexes().into_iter().map(|column| {
+                let text = fields.get(column).and_then(|field| field.text()).ok_or(TailError::Line)?;
+                String::from_utf8(text.into_owned()).map_err(|_| TailError::Line)
+            });
+            load.after = texts.collect::<Result<_, _>>()?;
+            let fitting = rows * self.window_bytes / (builder.bytes.len() - size).max(1);
+            loading.rows = fitting.clamp(1, self.window_rows as usize);
+        }
+        let chunk = ReadChunk {
+            run: load.run,
+            table: loading.table,
+            begins,
+            ends: load.done,
+            sweeps: request.sweeps,
+        };
+        if load.done {
+            let name = &table.table.name;
+            tracing::info!(table = %name, run = load.run, rows = load.rows, "copied existing rows");
+            self.loads.forget();
+        }
+        Ok(Some(chunk))
+    }
+
+    /// Notes at the source that a request is through, once the position that says so is stored.
+    pub(super) async fn end_load(&mut self, stored: &Position) -> Result<(), TailError> {
+        let Some(load) = stored.load.as_ref().filter(|load| load.done && self.loads.ended != Some(load.run))
+        else {
+            return Ok(());
+        };
+        self.session.end_request(&self.schema, &self.pipeline, load.run, load.rows, None).await?;
+        self.loads.ended = Some(load.run);
+        Ok(())
+    }
+}
+
+/// The condition that a row lies behind the key `after`.
+///
+/// Where a comparison of whole rows would not use the index's operators it is spelled out, with the first column's own
+/// condition in front for the index.
+fn behind(key: &[KeyColumn], after: &[String]) -> String {
+    let column = |key: &KeyColumn| format!("t.{}", quote_ident(&key.name));
+    let value = |(key, text): (&KeyColumn, &String)| format!("{}::{}", quote_literal(text), key.declared);
+    let pairs = || key.iter().zip(after);
+    if key.iter().all(|key| key.default) {
+        let columns: Vec<String> = key.iter().map(column).collect();
+        let values: Vec<String> = pairs().map(value).collect();
+        return format!("({}) > ({})", columns.join(", "), values.join(", "));
+    }
+    let cases = (0..key.len()).map(|last| {
+        let terms = pairs().take(last + 1).enumerate().map(|(i, (key, text))| {
+            let operator = if i == last { &key.greater } else { &key.equal };
+            format!("{} {operator} {}", column(key), value((key, text)))
+        });
+        format!("({})", terms.collect::<Vec<_>>().join(" and "))
+    });
+    let cases = cases.collect::<Vec<_>>().join(" or ");
+    let not_before = pairs()
+        .take(1)
+        .map(|(key, text)| format!("not ({} {} {})", column(key), key.less, value((key, text))));
+    format!("({} and ({cases}))", not_before.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, default: bool) -> KeyColumn {
+        let operator = |symbol| format!("operator(x.{symbol})");
+        let (less, greater, equal) = (operator("<"), operator(">"), operator("="));
+        KeyColumn { name: name.into(), less, greater, equal, default, declared: "int4".into() }
+    }
+
+    #[test]
+    fn rows_behind_a_key_are_found_by_the_index() {
+        let after = ["1".to_owned(), "it's".to_owned()];
+        let [plain, own] = [true, false].map(|default| [column("a", default), column("b", default)]);
+        assert_eq!(behind(&plain, &after), r#"(t."a", t."b") > ('1'::int4, 'it''s'::int4)"#);
+        assert_eq!(
+            behind(&own, &after),
+            r#"(not (t."a" operator(x.<) '1'::int4) and ((t."a" operator(x.>) '1'::int4) or (t."a" operator(x.=) '1'::int4 and t."b" operator(x.>) 'it''s'::int4)))"#
+        );
+    }
+}
