@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt as _, StreamExt};
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::stream_consumer::StreamPartitionQueue;
 use rdkafka::consumer::{CommitMode, Consumer, DefaultConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -117,10 +118,24 @@ impl Reader {
         }
         let share = (AHEAD_KBYTES / partitions.len().max(1)).clamp(64, 2048);
         client.set("queued.max.messages.kbytes", share.to_string());
+        loop {
+            // Rarely a message comes between assigning and splitting: a new client begins where this one did.
+            if let Some(reader) = Self::assigned(&client, &partitions, positions)? {
+                return Ok(reader);
+            }
+        }
+    }
+
+    /// Makes a client with a queue for every partition; `None` when a message came before its partition's queue.
+    fn assigned(
+        client: &ClientConfig,
+        partitions: &[(String, i32)],
+        positions: &Positions,
+    ) -> Result<Option<Self>, ConsumeError> {
         let consumer: Arc<StreamConsumer> =
             Arc::new(client.create().map_err(failed("creating the consumer"))?);
         let mut assignment = TopicPartitionList::new();
-        for (topic, partition) in &partitions {
+        for (topic, partition) in partitions {
             let next = positions.get(&(topic.clone(), *partition)).copied().unwrap_or(0);
             assignment
                 .add_partition_offset(topic, *partition, Offset::Offset(next))
@@ -132,11 +147,17 @@ impl Reader {
         let starts = partitions.iter().cloned().map(start).collect();
         for (topic, partition) in partitions {
             let queue = consumer
-                .split_partition_queue(&topic, partition)
+                .split_partition_queue(topic, *partition)
                 .ok_or_else(|| ConsumeError::NoTopic { topic: topic.clone() })?;
-            queues.insert((topic, partition), queue);
+            queues.insert((topic.clone(), *partition), queue);
         }
-        Ok(Self { consumer, queues, starts, watch: Mutex::new(Watch::new()) })
+        // What came early is in the main queue by now; nothing else will come there but errors.
+        match consumer.recv().now_or_never() {
+            Some(Ok(_)) => return Ok(None),
+            Some(Err(source)) => return Err(failed("reading")(source)),
+            None => {}
+        }
+        Ok(Some(Self { consumer, queues, starts, watch: Mutex::new(Watch::new()) }))
     }
 
     /// Tells whether this reader has the partition.
