@@ -149,7 +149,12 @@ impl Tail {
         };
         if loading.noted.elapsed() >= LOOK_EVERY {
             loading.noted = Instant::now();
-            self.session.note_request(&self.schema, &self.pipeline, load.run, load.rows).await?;
+            if !self.session.note_request(&self.schema, &self.pipeline, load.run, load.rows).await? {
+                tracing::info!(run = load.run, "the request for existing rows was given up");
+                self.position.load = None;
+                self.loads.forget();
+                return Ok(());
+            }
         }
         if loading.said.elapsed() >= SAY_EVERY {
             loading.said = Instant::now();

@@ -229,16 +229,17 @@ impl Session {
         self.note(schema, &fill(include_str!("../../sql/tail/load_begin.sql"), schema, pipeline, run)).await
     }
 
-    /// Notes how many rows of a request are read.
+    /// Notes how many rows of a request are read; false when it was given up.
     pub(super) async fn note_request(
         &self,
         schema: &str,
         pipeline: &str,
         run: u64,
         rows: u64,
-    ) -> Result<(), TailError> {
+    ) -> Result<bool, TailError> {
         let sql = fill(include_str!("../../sql/tail/load_progress.sql"), schema, pipeline, run);
-        self.note(schema, &sql.replace("{{rows}}", &rows.to_string())).await
+        let sql = sql.replace("{{rows}}", &rows.to_string());
+        Ok(!self.rows("noting how far a snapshot is", &sql).await?.is_empty())
     }
 
     /// Notes that a request is through, or why there is nothing to do.

@@ -75,13 +75,15 @@ pub(super) fn open(
          set local enable_seqscan = off; set local enable_bitmapscan = off; \
          set local max_parallel_workers_per_gather = 0;"
     ));
-    if load.is_some() {
-        // A row that a policy hides must be an error.
-        sql.push_str("set local row_security = off;");
+    if let Some(load) = load {
+        // A row that a policy hides must be an error. Nobody waits for a table that somebody has locked.
+        sql.push_str(&format!(
+            "set local row_security = off; lock table {} in access share mode nowait;",
+            load.quoted()
+        ));
     }
     if !tables.is_empty() {
-        let logs = tables.iter().map(|table| table.log_table.quoted());
-        let names: Vec<String> = logs.chain(load.map(TableName::quoted)).collect();
+        let names: Vec<String> = tables.iter().map(|table| table.log_table.quoted()).collect();
         sql.push_str(&format!("lock table {} in access share mode;", names.join(", ")));
     }
     sql.push_str(&format!(

@@ -147,7 +147,7 @@ async fn copying_goes_on_where_it_was_however_often_it_is_killed() {
             "mirror::before-progress",
         ];
         let point = points.choose(&mut random).unwrap();
-        let armed = format!("{point}={}*off->return", random.random_range(3..30));
+        let armed = format!("{point}={}*off->return", random.random_range(2..8));
         let mut daemon = pipeline.start_armed("run", &armed);
         let mut over = false;
         pipeline
@@ -332,5 +332,21 @@ async fn values_of_existing_rows_stand_in_no_log() {
     // The pipeline's end looks for the marker in all logs; here only that it was there to be found.
     let marked = value(&pipeline.to, &format!("select count(*) from items where v like '{MARKER}%'")).await;
     assert_eq!(marked, "12000");
+    pipeline.stop(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_can_be_given_up_in_the_middle() {
+    let pipeline = pipeline(&[("tail.window_rows", "2")]).await;
+    pipeline.init().await;
+    let daemon = pipeline.start_ready("run").await;
+    let begun = async || daemon.has_logged("copying existing rows table=public.items");
+    pipeline.wait_until("items is being copied", begun).await;
+    pipeline.fine("snapshot public.items --cancel").await;
+    pipeline.wait_until("it stops", async || daemon.has_logged("was given up")).await;
+    pipeline.fine("snapshot --all --cancel").await;
+    pipeline.caught_up().await;
+    let copied: usize = value(&pipeline.to, "select count(*) from items").await.parse().unwrap();
+    assert!(copied < 12_000, "{copied}");
     pipeline.stop(daemon).await;
 }
