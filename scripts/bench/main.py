@@ -12,10 +12,11 @@ import time
 import urllib.request
 
 import latency
+import snapshot
 from pg import Connection, PgError, in_database
 from proc import Daemon, Failed, Servers, cpu, machine, peak_rss, threads
 
-SCENARIOS = ["drain-kafka", "drain-postgres", "drain-clickhouse", "end-to-end", "latency", "ceilings"]
+SCENARIOS = ["drain-kafka", "drain-postgres", "drain-clickhouse", "end-to-end", "snapshot", "latency", "ceilings"]
 DELIVERIES = ["exactly_once", "at_least_once"]
 TRANSACTION_ROWS = 5_000
 ITEM = """create table item (
@@ -67,12 +68,13 @@ class Bench:
         self.databases.append(name)
         return in_database(self.source_url, name), in_database(self.destination_url, name)
 
-    def pipeline(self, name, source, destination, delivery, clickhouse):
+    def pipeline(self, name, source, destination, delivery, clickhouse, snapshot="never"):
         """Writes a pipeline's configurations and installs it; returns their paths by what they are for."""
         head = f"""pipeline = "{name}"
 [source]
 url = "{source}"
 tables = ["public.*"]
+snapshot = "{snapshot}"
 [offset]
 dir = "{self.folder}/offsets"
 [kafka]
@@ -247,6 +249,12 @@ delivery = "{delivery}"
             self.pipes[delivery] = self.pipeline(f"{self.name}_{short}", source, url, delivery, clickhouse)
             self.pipes[delivery]["destination"] = url
         started = time.monotonic()
+        self.insert(session)
+        self.load_seconds = time.monotonic() - started
+        self.settle(session)
+
+    def insert(self, session):
+        """Fills the table, in transactions of some thousand rows."""
         for first in range(1, self.rows + 1, TRANSACTION_ROWS):
             last = min(first + TRANSACTION_ROWS - 1, self.rows)
             session.query(
@@ -255,8 +263,6 @@ delivery = "{delivery}"
                 md5(g::text)::uuid, md5(g::text) || md5((g + 1)::text) || substr(md5((g + 2)::text), 1, 28)
                 from generate_series({first}, {last}) g"""
             )
-        self.load_seconds = time.monotonic() - started
-        self.settle(session)
 
     def settle(self, session):
         """Brings the source to rest, so that no run pays for another one's vacuum or checkpoint; notes the end."""
@@ -360,6 +366,17 @@ delivery = "{delivery}"
             lambda: self.published(paths, self.last_xid) and self.applied(watch, paths),
             lambda: self.verify_postgres(self.loaded[0], url, "item", COLUMNS),
         )
+
+    def snapshot(self):
+        snapshot.run(self, ITEM, COLUMNS, self.insert)
+
+    def settle_mirror(self, paths):
+        """Waits until ClickHouse has everything too: the mirror applies by itself."""
+        daemon = self.daemon(paths, "clickhouse", "apply")
+        daemon.wait_ready()
+        caught_up = lambda: self.behind(paths, "clickhouse")[1] == 0
+        self.until("clickhouse", caught_up, [daemon], 0.2)
+        daemon.stop()
 
     def latency(self):
         for delivery in DELIVERIES:
