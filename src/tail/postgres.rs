@@ -120,10 +120,12 @@ impl Session {
         })
     }
 
-    /// Returns the output function of every built-in type by the type's name.
+    /// Returns the output functions of the built-in types by the types' names, but for those that print by the function
+    /// of another type (refcursor).
     pub(super) async fn output_functions(&self) -> Result<HashMap<String, String>, TailError> {
         let sql = "select t.typname, p.proname from pg_catalog.pg_type t join pg_catalog.pg_proc p on p.oid = \
-             t.typoutput where t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace";
+             t.typoutput join pg_catalog.pg_type a on a.oid = p.proargtypes[0] \
+             where t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace and (a.oid = t.oid or a.typtype = 'p')";
         let rows = self.rows("the output functions", sql).await?;
         Ok(rows.iter().filter_map(|row| Some((row.get(0)?.to_owned(), row.get(1)?.to_owned()))).collect())
     }

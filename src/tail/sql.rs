@@ -154,16 +154,16 @@ pub(super) fn copy_window(
             let mut sql = format!("select c.cdc_id, {i} as t, c.cdc_txid, c.cdc_op, c.cdc_at");
             for column in &table.table.columns {
                 let name = quote_ident(&column.name);
-                let output = match column.base.as_str() {
-                    base if active.len() == 1 || base == "text" => None,
-                    base if base.ends_with("[]") => Some("array_out"),
-                    base => Some(outputs.get(base).map_or("textout", String::as_str)),
+                let output = |function: &str| {
+                    format!(", pg_catalog.textin(pg_catalog.{}(c.{name}))", quote_ident(function))
                 };
-                sql.push_str(&match output {
-                    None => format!(", c.{name}"),
-                    Some(output) => {
-                        format!(", pg_catalog.textin(pg_catalog.{}(c.{name}))", quote_ident(output))
-                    }
+                sql.push_str(&match column.base.as_str() {
+                    base if active.len() == 1 || base == "text" => format!(", c.{name}"),
+                    base if base.ends_with("[]") => output("array_out"),
+                    // A type that prints by another type's function can be cast.
+                    base => outputs
+                        .get(base)
+                        .map_or_else(|| format!(", c.{name}::pg_catalog.text"), |function| output(function)),
                 });
             }
             for _ in table.table.columns.len()..width {
