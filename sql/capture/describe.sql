@@ -14,6 +14,7 @@ select coalesce(json_agg(json_build_object(
       case when not has_schema_privilege(n.oid, 'usage') then 'USAGE on its schema' end], null),
   'columns', coalesce(cols.list, '[]'),
   'virtual', coalesce(cols.virtual, false),
+  'settings', coalesce(cols.settings, false),
   'indexes', coalesce(idx.list, '[]'),
   'after_triggers', coalesce(trg.list, '[]'),
   'self_actions', coalesce(fk.list, '[]'),
@@ -22,7 +23,11 @@ select coalesce(json_agg(json_build_object(
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 left join lateral (
-  select bool_or(a.attgenerated = 'v') as virtual, json_agg(json_build_object(
+  select bool_or(a.attgenerated = 'v') as virtual,
+    -- Cast to text in the trigger, by a function that may ask the writer's settings. Enums and kinds of text do not.
+    bool_or(not case when element.oid is null then own.builtin or own.plain else inner_type.builtin or inner_type.plain end)
+      as settings,
+    json_agg(json_build_object(
     'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
     'base', case
       when element.oid is null then case when own.builtin then own.typname else 'text' end
@@ -41,7 +46,8 @@ left join lateral (
       select t.oid, 0
       union all
       select d.typbasetype, chain.depth + 1 from chain join pg_type d on d.oid = chain.oid where d.typtype = 'd')
-    select b.oid, b.typname, b.typelem, b.typnamespace = 'pg_catalog'::regnamespace and b.typtype in ('b', 'r', 'm') as builtin
+    select b.oid, b.typname, b.typelem, b.typnamespace = 'pg_catalog'::regnamespace and b.typtype in ('b', 'r', 'm') as builtin,
+           b.typcategory in ('E', 'S') as plain
     from chain join pg_type b on b.oid = chain.oid order by chain.depth desc limit 1) own
   -- Arrays: the type whose element's array type it is.
   left join pg_type element on element.oid = own.typelem and element.typarray = own.oid
@@ -52,7 +58,8 @@ left join lateral (
       select d.typbasetype, chain.depth + 1 from chain join pg_type d on d.oid = chain.oid where d.typtype = 'd')
     select b.typname, b.typdelim,
            b.typnamespace = 'pg_catalog'::regnamespace and b.typtype in ('b', 'r', 'm')
-           and not exists (select from pg_type x where x.oid = b.typelem and x.typarray = b.oid) as builtin
+           and not exists (select from pg_type x where x.oid = b.typelem and x.typarray = b.oid) as builtin,
+           b.typcategory in ('E', 'S') as plain
     from chain join pg_type b on b.oid = chain.oid order by chain.depth desc limit 1) inner_type on true
   where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) cols on true
 left join lateral (

@@ -6,7 +6,7 @@
 create or replace function {{function}}() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set row_security = off
+set row_security = off{{settings}}
 set enable_seqscan = off
 set jit = off
 as $tripline$

@@ -3,7 +3,7 @@
 create or replace function {{function}}() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set row_security = off
+set row_security = off{{settings}}
 as $tripline$
 begin
   insert into {{log}} (cdc_op) values ('T');

@@ -39,6 +39,9 @@ pub(super) struct Source {
     /// Has a virtual generated column, which transition tables do not hold.
     #[serde(rename = "virtual")]
     pub(super) has_virtual: bool,
+    /// Has a column that the functions cast to text, which the settings of the session may change.
+    #[serde(rename = "settings")]
+    pub(super) asks_settings: bool,
     /// Unique indexes.
     pub(super) indexes: Vec<Index>,
     /// The user's AFTER triggers of any level.

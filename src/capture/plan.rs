@@ -110,6 +110,7 @@ pub(super) fn plan(
         partitioned: source.kind == 'p',
         columns: &columns,
         key: &key,
+        asks_settings: source.asks_settings,
     };
     let mut statements = log_statements(&spec, source, log).map_err(|(why, way)| refuse(why, way))?;
     let log_changes = !statements.is_empty();

@@ -1,5 +1,6 @@
 //! Turns the files under `sql/capture/` into statements for one table. Pure text; identifiers are quoted here.
 
+use crate::session::EXACT_TEXT;
 use crate::table::{CaptureMode, Column, Table, TableName, quote_ident, quote_literal};
 
 use super::name;
@@ -45,6 +46,9 @@ pub(super) struct Spec<'a> {
     pub(super) partitioned: bool,
     pub(super) columns: &'a [Column],
     pub(super) key: &'a [KeyColumn],
+    /// Text that the functions make must not follow the writer's settings. Each setting costs every call, so only
+    /// functions that make some have them.
+    pub(super) asks_settings: bool,
 }
 
 /// A function or trigger: its name and the statement that creates it.
@@ -111,6 +115,13 @@ impl Spec<'_> {
 
     fn is_key(&self, column: &Column) -> bool {
         self.key.iter().any(|key| key.name == column.name)
+    }
+
+    /// The settings of [`EXACT_TEXT`] that output functions ask, as clauses of a function.
+    fn settings(&self) -> String {
+        const ELSEWHERE: [&str; 3] = ["search_path", "client_encoding", "standard_conforming_strings"];
+        let asked = EXACT_TEXT.iter().filter(|(name, _)| self.asks_settings && !ELSEWHERE.contains(name));
+        asked.map(|(name, value)| format!("\nset {name} = '{value}'")).collect()
     }
 
     fn loose(&self) -> bool {
@@ -231,6 +242,7 @@ impl Spec<'_> {
             ("lookup_old", self.lookup("old")),
             ("lookup_new", self.lookup("new")),
             ("loose", self.loose().to_string()),
+            ("settings", self.settings()),
         ];
         let mut all: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
         all.extend_from_slice(more);
@@ -423,11 +435,16 @@ mod tests {
                     partitioned: mode == CaptureMode::Row,
                     columns: &columns,
                     key: &key,
+                    asks_settings: loose,
                 };
                 let mut all = vec![spec.create_log(), spec.add_column(&columns[1]), spec.drop_column("a\"b")];
                 all.extend(spec.functions().into_iter().map(|object| object.sql));
                 all.extend(spec.triggers().into_iter().map(|object| object.sql));
                 all.push(spec.leaf_trigger(&source).sql);
+                for object in spec.functions() {
+                    assert_eq!(object.sql.contains("off\nset DateStyle = 'ISO'"), loose, "{}", object.sql);
+                    assert!(!object.sql.contains("set client_encoding"), "{}", object.sql);
+                }
                 for sql in all {
                     let sql = sql.replace("\"we\"\"ird {{row}}\"", "");
                     assert!(!sql.contains("{{") && !sql.contains("we\"ird"), "{sql}");
