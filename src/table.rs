@@ -141,8 +141,10 @@ pub enum Kind {
     Array {
         /// How the elements travel.
         element: Scalar,
-        /// Delimiter of PostgreSQL's text form.
+        /// Delimiter of PostgreSQL's text form in the log.
         delimiter: u8,
+        /// Delimiter of the text form that the destination's type takes.
+        written: u8,
     },
 }
 
@@ -150,7 +152,10 @@ impl Column {
     /// Returns the shape of this column's values, from [`Column::base`].
     pub fn kind(&self) -> Kind {
         match self.base.strip_suffix("[]") {
-            Some(element) => Kind::Array { element: scalar(element), delimiter: self.delimiter as u8 },
+            Some(element) => {
+                let delimiter = self.delimiter as u8;
+                Kind::Array { element: scalar(element), delimiter, written: delimiter }
+            }
             None => Kind::Scalar(scalar(&self.base)),
         }
     }
@@ -218,6 +223,9 @@ mod tests {
         };
         assert_eq!(column("int8").kind(), Kind::Scalar(Scalar::Int));
         assert_eq!(column("numeric").kind(), Kind::Scalar(Scalar::Text));
-        assert_eq!(column("bytea[]").kind(), Kind::Array { element: Scalar::Bytea, delimiter: b',' });
+        assert_eq!(
+            column("bytea[]").kind(),
+            Kind::Array { element: Scalar::Bytea, delimiter: b',', written: b',' }
+        );
     }
 }

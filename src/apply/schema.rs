@@ -1,7 +1,7 @@
 //! What a destination table must look like, and how one is created (pure: `postgres/inspect.rs` looks and runs).
 
 use super::encode::Slot;
-use crate::table::{Column, Table, TableName, quote_ident, quote_literal};
+use crate::table::{Column, Kind, Table, TableName, quote_ident, quote_literal};
 
 /// A table as the destination's catalog describes it.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +33,8 @@ pub(super) struct FoundColumn {
     pub(super) identity: String,
     /// Computed by the destination.
     pub(super) generated: bool,
+    /// What stands between the elements, for arrays.
+    pub(super) delimiter: Option<char>,
 }
 
 /// A unique index at the destination.
@@ -171,7 +173,14 @@ pub(super) fn shape(table: &Table, found: &Found) -> Result<Shape, Unfit> {
             });
         }
         shape.overriding |= !here.identity.is_empty();
-        shape.columns.push(Slot { name: column.name.clone(), hint, kind: column.kind() });
+        let kind = match (column.kind(), here.delimiter) {
+            // The log holds arrays of other types than the server's own as text[].
+            (Kind::Array { element, delimiter, .. }, Some(written)) => {
+                Kind::Array { element, delimiter, written: written as u8 }
+            }
+            (kind, _) => kind,
+        };
+        shape.columns.push(Slot { name: column.name.clone(), hint, kind });
         shape.types.push(here.declared.clone());
     }
     let key = found

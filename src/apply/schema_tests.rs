@@ -51,6 +51,24 @@ fn a_fitting_table_is_written_column_by_column() {
 }
 
 #[test]
+fn arrays_are_written_with_the_delimiter_of_the_destination() {
+    let mut source = table(&[("id", "integer"), ("a", "public.geometry[]")]);
+    source.columns[1].base = "text[]".into();
+    let mut here = found(&[("id", "integer"), ("a", "public.geometry[]")]);
+    here.columns[1].delimiter = Some(':');
+    let kind = |here: &Found| shape(&source, here).unwrap().columns[1].kind;
+    assert_eq!(
+        kind(&here),
+        Kind::Array { element: crate::table::Scalar::Text, delimiter: b',', written: b':' }
+    );
+    here.columns[1].delimiter = None;
+    assert_eq!(
+        kind(&here),
+        Kind::Array { element: crate::table::Scalar::Text, delimiter: b',', written: b',' }
+    );
+}
+
+#[test]
 fn what_does_not_fit_is_named() {
     let source = table(&[("id", "integer"), ("a", "text")]);
     let good = found(&[("id", "integer"), ("a", "text")]);

@@ -120,9 +120,10 @@ impl<'a> Value<'a> {
         }
         match kind {
             Kind::Scalar(scalar) => self.scalar_to_postgres(scalar, out)?,
-            Kind::Array { element, delimiter } => match self.as_str()? {
-                Some(literal) => out.extend_from_slice(literal.as_bytes()),
-                None => self.array_to_postgres(element, delimiter, out)?,
+            Kind::Array { element, delimiter, written } => match self.as_str()? {
+                Some(literal) if delimiter == written => out.extend_from_slice(literal.as_bytes()),
+                Some(literal) => delimit(literal.as_bytes(), delimiter, written, out),
+                None => self.array_to_postgres(element, written, out)?,
             },
         }
         Ok(true)
@@ -158,6 +159,7 @@ impl<'a> Value<'a> {
         Ok(())
     }
 
+    /// Writes nested JSON arrays as an array's literal.
     fn array_to_postgres(self, element: Scalar, delimiter: u8, out: &mut Vec<u8>) -> Result<(), WireError> {
         let elements = self.elements()?.ok_or(WireError::Mismatch { kind: "array" })?;
         out.push(b'{');
@@ -184,5 +186,41 @@ impl<'a> Value<'a> {
         }
         out.push(b'}');
         Ok(())
+    }
+}
+
+/// Appends an array's literal, bounds and all, with another delimiter. Elements are quoted, because what needs no quotes
+/// beside one delimiter may need them beside the other.
+fn delimit(literal: &[u8], delimiter: u8, written: u8, out: &mut Vec<u8>) {
+    let mut at = literal.iter().position(|&byte| byte == b'=').map_or(0, |at| at + 1);
+    out.extend_from_slice(&literal[..at]);
+    while at < literal.len() {
+        let start = at;
+        at += match literal[at] {
+            b'"' => {
+                let mut escaped = false;
+                let closes = |&byte: &u8| {
+                    let closes = byte == b'"' && !escaped;
+                    escaped = byte == b'\\' && !escaped;
+                    closes
+                };
+                literal[at + 1..].iter().position(closes).map_or(literal.len() - at, |end| end + 2)
+            }
+            b'{' | b'}' => 1,
+            byte if byte == delimiter => {
+                out.push(written);
+                at += 1;
+                continue;
+            }
+            _ => literal[at..].iter().take_while(|&&byte| byte != b'}' && byte != delimiter).count(),
+        };
+        let part = &literal[start..at];
+        if matches!(part, [b'"' | b'{' | b'}', ..] | b"NULL") {
+            out.extend_from_slice(part);
+        } else {
+            out.push(b'"');
+            out.extend_from_slice(part);
+            out.push(b'"');
+        }
     }
 }

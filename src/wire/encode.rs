@@ -9,7 +9,7 @@ use crate::table::{Kind, Scalar};
 pub fn encode_value(kind: Kind, text: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
     match kind {
         Kind::Scalar(scalar) => encode_scalar(scalar, text, out),
-        Kind::Array { element, delimiter } => encode_array(element, delimiter, text, out),
+        Kind::Array { element, delimiter, .. } => encode_array(element, delimiter, text, out),
     }
 }
 

@@ -31,7 +31,20 @@ const INT: Kind = Kind::Scalar(Scalar::Int);
 const TEXT: Kind = Kind::Scalar(Scalar::Text);
 
 fn array(element: Scalar) -> Kind {
-    Kind::Array { element, delimiter: b',' }
+    Kind::Array { element, delimiter: b',', written: b',' }
+}
+
+#[test]
+fn arrays_are_written_with_the_delimiter_of_the_target() {
+    let kind = Kind::Array { element: Scalar::Text, delimiter: b',', written: b':' };
+    for (text, written) in [
+        (r#"{a,:,"x,\"y",NULL}"#, r#"{"a":":":"x,\"y":NULL}"#),
+        (r#"[0:1][2:2]={{:},{""}}"#, r#"[0:1][2:2]={{":"}:{""}}"#),
+        (r#"[3:4]={NULL,"a\\"}"#, r#"[3:4]={NULL:"a\\"}"#),
+        ("{}", "{}"),
+    ] {
+        assert_eq!(back(kind, &json(kind, text)).as_deref(), Some(written), "{text}");
+    }
 }
 
 #[test]

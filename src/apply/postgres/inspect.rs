@@ -179,6 +179,7 @@ async fn find(client: &Client, name: &TableName) -> Result<Option<Found>, Target
         has_default: row.get(3),
         identity: row.get(4),
         generated: row.get(5),
+        delimiter: row.get::<_, Option<String>>(6).and_then(|delimiter| delimiter.chars().next()),
     };
     let key = |row: &tokio_postgres::Row| {
         let operators = row.get::<_, Vec<String>>(1).into_iter().zip(row.get::<_, Vec<String>>(2));
