@@ -294,11 +294,39 @@ pub struct Mirror {
     pub batch_bytes: usize,
     /// Longest wait for more changes before a batch is inserted: few large inserts suit ClickHouse.
     pub batch_ms: u64,
+    /// What is done with values that their column's type cannot hold.
+    pub out_of_range: OutOfRange,
+}
+
+/// What is done with a value that the type of its ClickHouse column cannot hold, such as a date before 1900.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutOfRange {
+    /// The mirror halts and names it.
+    #[default]
+    Error,
+    /// NULL stands in for it.
+    Null,
+    /// The nearest value of the type stands in for it; for NaN there is none.
+    Clamp,
+    /// The column is created as `String`, which takes every value.
+    String,
+}
+
+impl fmt::Display for OutOfRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Null => "null",
+            Self::Clamp => "clamp",
+            Self::String => "string",
+        })
+    }
 }
 
 impl Default for Mirror {
     fn default() -> Self {
-        Self { batch_rows: 100_000, batch_bytes: 6 << 20, batch_ms: 500 }
+        Self { batch_rows: 100_000, batch_bytes: 6 << 20, batch_ms: 500, out_of_range: OutOfRange::Error }
     }
 }
 
@@ -329,7 +357,7 @@ impl Default for Log {
 }
 
 /// `[[table]]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableOverride {
     /// `schema.table`, without patterns.
@@ -340,6 +368,9 @@ pub struct TableOverride {
     /// A unique index to use as the key where there is no primary key, by name.
     #[serde(default)]
     pub key_index: Option<String>,
+    /// What the mirror does with values that the type of a column cannot hold, by the column's name.
+    #[serde(default)]
+    pub out_of_range: BTreeMap<String, OutOfRange>,
 }
 
 /// A configuration that cannot be used. Exit code 2.

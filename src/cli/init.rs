@@ -7,7 +7,7 @@ use crate::apply::PostgresTarget;
 use crate::capture::{self, Action, InitOptions, InitReport};
 use crate::config::Config;
 use crate::error::Error;
-use crate::mirror::ClickHouseTarget;
+use crate::mirror::{ClickHouseTarget, Policies};
 use crate::offset::OffsetDir;
 use crate::publish::create_topics;
 use crate::runtime::{GroupStore, first_position};
@@ -39,7 +39,8 @@ pub(super) async fn run(config: &Config, dry_run: bool, skip_unusable: bool) -> 
     }
     if let Some(clickhouse) = &config.clickhouse {
         let store = GroupStore::new(&Arc::new(config.clone()));
-        ClickHouseTarget::new(clickhouse, store).install(&tables).await?;
+        let mut target = ClickHouseTarget::new(clickhouse, store).with_policies(Policies::new(config));
+        target.install(&tables).await?;
         println!("clickhouse: {} tables ready in {}", tables.len(), clickhouse.database);
     }
     let written = tokio::task::block_in_place(|| first_position(config))?;

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::clickhouse::Server;
 use super::error;
 use super::plan::TablePlan;
+use super::policy::Policies;
 use super::sql;
 use super::target::look_up;
 use crate::config;
@@ -69,7 +70,11 @@ pub struct Mirrored {
 
 impl Mirrored {
     /// Finds the mirror of a table. Errors name what is missing and the way out.
-    pub async fn open(config: &config::ClickHouse, table: &Arc<Table>) -> Result<Self, TargetError> {
+    pub async fn open(
+        config: &config::ClickHouse,
+        policies: &Policies,
+        table: &Arc<Table>,
+    ) -> Result<Self, TargetError> {
         let server = Server::new(config);
         let name = sql::target_name(&table.name);
         let view = sql::view_name(&name);
@@ -80,14 +85,14 @@ impl Mirrored {
             let missing = if found.table.is_none() { &name } else { &view };
             return Err(error::setup(format!("{missing} is not in {}: {way_out}", config.database)));
         };
-        let missing = existing.check(&target, table).map_err(error::setup)?;
+        let missing = existing.check(&target, table, policies).map_err(error::setup)?;
         if !missing.is_empty() || !existing.is_shown_by(shown, table) {
             return Err(error::setup(format!(
                 "{view} does not have the columns of {}: {way_out}",
                 table.name
             )));
         }
-        let plan = TablePlan::new(target, table, existing)?;
+        let plan = TablePlan::new(target, table, existing, policies)?;
         Ok(Self { server, plan, view: sql::qualified(&config.database, &view) })
     }
 

@@ -1,7 +1,7 @@
 //! The ClickHouse target: a `ReplacingMergeTree` for every captured table, and a view of the rows that are there.
 //!
 //! `types` says what a column becomes and `rowbinary` (with `decimal`) writes its values; `plan` does so for a whole
-//! table and `batch` for a batch; `sql` has the statements, `error` what the answers mean. All of these are pure.
+//! table, with `policy` for values that do not fit, and `batch` for a batch; `sql` has the statements, `error` what the answers mean. All of these are pure.
 //! `clickhouse` talks to the server, `target` puts it together, and `compare` reads back what is there. docs/clickhouse-types.md is for users.
 
 mod types;
@@ -10,6 +10,7 @@ mod rowbinary;
 mod sql;
 mod error;
 mod plan;
+mod policy;
 mod batch;
 mod clickhouse;
 mod target;
@@ -20,6 +21,7 @@ use std::future::Future;
 use crate::consume::{Positions, Progress, TargetError};
 
 pub use compare::{BUCKETS, Bucket, Digest, Mirrored};
+pub use policy::Policies;
 pub use target::{ClickHouseTarget, ping, reset};
 
 /// Where the mirror's progress is kept. ClickHouse has no transaction over several tables, so it is kept outside, in

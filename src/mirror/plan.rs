@@ -1,15 +1,20 @@
 //! How changes of one table at one schema version become rows of its mirror.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::{info, warn};
 
 use super::error::{self, NAME};
+use super::policy::{self, Policies};
 use super::rowbinary::{self, Cause};
 use super::sql;
 use super::types::{Base, ColumnType};
+use crate::config::OutOfRange;
 use crate::consume::TargetError;
 use crate::event::{Change, Op};
 use crate::table::{Column, Kind, Table};
-use crate::wire::Row;
+use crate::wire::{Row, Value};
 
 /// What a table or view of the mirror is found to be.
 #[derive(Debug, Default)]
@@ -41,6 +46,7 @@ impl Existing {
         &self,
         target: &str,
         table: &'a Table,
+        policies: &Policies,
     ) -> Result<Vec<(&'a str, ColumnType)>, String> {
         let recreate = "drop or rename it, so that the mirror creates its own, and load the table again";
         let arguments = self.engine_full.split(" ORDER BY").next().unwrap_or_default();
@@ -73,11 +79,12 @@ impl Existing {
         let mut missing = Vec::new();
         for column in &table.columns {
             let key = table.key.contains(&column.name);
-            let wanted = ColumnType::for_column(column, key);
+            let policy = policies.of(&table.name, &column.name, key);
+            let wanted = ColumnType::for_column(column, key, policy);
             let Some(found) = self.column(&column.name) else {
                 // Rows that are there already get NULL: what the source has in them is not known here.
                 let unknown = Column { not_null: false, ..column.clone() };
-                missing.push((column.name.as_str(), ColumnType::for_column(&unknown, key)));
+                missing.push((column.name.as_str(), ColumnType::for_column(&unknown, key, policy)));
                 continue;
             };
             if ColumnType::parse(found).is_none_or(|ty| !ty.accepts(column, key)) {
@@ -104,6 +111,12 @@ struct PlanColumn {
     kind: Kind,
     /// Index among the key columns.
     key: Option<usize>,
+    /// For values that the type cannot hold.
+    policy: OutOfRange,
+    /// The type that could not hold every value, where a policy has made it a `String`.
+    instead_of: Option<ColumnType>,
+    /// Somebody was told that the policy was used.
+    told: AtomicBool,
 }
 
 /// Everything about a table that stays the same from change to change.
@@ -120,9 +133,25 @@ pub(super) struct TablePlan {
     columns: Vec<PlanColumn>,
 }
 
+impl PlanColumn {
+    /// Appends a value; returns how many values were kept by the policy.
+    fn encode(&self, value: Value<'_>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<u64, Cause> {
+        let replaced = rowbinary::encode(self.ty, self.kind, value, self.policy, out)?;
+        let Some(limited) = self.instead_of.filter(|_| !value.is_null()) else { return Ok(replaced) };
+        scratch.clear();
+        let fits = rowbinary::encode(limited, self.kind, value, OutOfRange::Error, scratch);
+        Ok(u64::from(fits.is_err()))
+    }
+}
+
 impl TablePlan {
     /// Plans the writing of `table` into the existing `target`; [`Existing::check`] has found nothing missing.
-    pub(super) fn new(target: String, table: &Arc<Table>, existing: &Existing) -> Result<Self, TargetError> {
+    pub(super) fn new(
+        target: String,
+        table: &Arc<Table>,
+        existing: &Existing,
+        policies: &Policies,
+    ) -> Result<Self, TargetError> {
         let mut columns = Vec::with_capacity(table.columns.len());
         let mut types = Vec::with_capacity(table.columns.len() + 2);
         for column in &table.columns {
@@ -131,7 +160,12 @@ impl TablePlan {
             let ty = ColumnType::parse(found).ok_or_else(|| {
                 error::setup(format!("column {} of {target} went away meanwhile", sql::quote(&column.name)))
             })?;
-            columns.push(PlanColumn { ty, kind: column.kind(), key });
+            let policy = policies.of(&table.name, &column.name, key.is_some());
+            let exact = ColumnType::for_column(column, key.is_some(), OutOfRange::Error);
+            let text = policy == OutOfRange::String && ty.base == Base::String && ty.base != exact.base;
+            let instead_of = text.then_some(ColumnType { nullable: ty.nullable, ..exact });
+            let told = AtomicBool::new(false);
+            columns.push(PlanColumn { ty, kind: column.kind(), key, policy, instead_of, told });
             types.push(found);
         }
         types.extend(["UInt64", "UInt8"]);
@@ -148,6 +182,7 @@ impl TablePlan {
     /// Appends the row of a change: its values, for a delete the key alone, then version and deletion mark.
     pub(super) fn encode(&self, change: &Change, out: &mut Vec<u8>) -> Result<(), TargetError> {
         let deleted = change.op == Op::Delete;
+        let mut scratch = Vec::new();
         let row = Row::parse(change.row_json())
             .map_err(|error| self.refused(change, error.to_string(), "read the message on its topic"))?;
         for (index, (column, source)) in self.columns.iter().zip(&self.table.columns).enumerate() {
@@ -159,10 +194,14 @@ impl TablePlan {
                 (true, Some(position)) => position,
                 (false, _) => index,
             };
-            row.get(&source.name, hint)
+            let kept = row
+                .get(&source.name, hint)
                 .ok_or(Cause::Missing)
-                .and_then(|value| rowbinary::encode(column.ty, column.kind, value, out))
+                .and_then(|value| column.encode(value, &mut scratch, out))
                 .map_err(|cause| self.does_not_fit(change, index, &cause))?;
+            if kept > 0 {
+                self.kept(index, kept);
+            }
         }
         out.extend_from_slice(&change.cdc_id.to_le_bytes());
         out.push(u8::from(deleted));
@@ -179,9 +218,28 @@ impl TablePlan {
                 (false, _) => index,
             };
             let value = row.get(&source.name, hint).ok_or(Cause::Missing)?;
-            rowbinary::encode(column.ty, column.kind, value, out)?;
+            rowbinary::encode(column.ty, column.kind, value, column.policy, out)?;
         }
         Ok(())
+    }
+
+    /// Counts values that a policy kept, and says so once for each column.
+    #[cold]
+    fn kept(&self, index: usize, values: u64) {
+        let (column, source) = (&self.columns[index], &self.table.columns[index]);
+        policy::count(&self.table.name, &source.name, column.policy, values);
+        if column.told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (table, name, policy) = (&self.table.name, &source.name, column.policy);
+        match policy {
+            OutOfRange::String => {
+                info!(%table, column = name, %policy, "a value outside the type's range is kept as text")
+            }
+            _ => {
+                warn!(%table, column = name, %policy, "something stands in for a value outside the type's range")
+            }
+        }
     }
 
     #[cold]
@@ -191,7 +249,8 @@ impl TablePlan {
         let way_out = match cause {
             Cause::Missing | Cause::Wire(_) | Cause::Form => "read the message on its topic".to_owned(),
             _ if column.key.is_some() => format!(
-                "create {} anew with this column as String and load the table again, or leave the table out",
+                "create {} anew with this column as String (out_of_range = \"string\") and load the table again, or \
+                 leave the table out",
                 self.target
             ),
             Cause::Null if column.ty.base != Base::String && !column.ty.array => {
@@ -200,8 +259,21 @@ impl TablePlan {
             }
             _ => {
                 let text = if column.ty.nullable || column.ty.array { "Nullable(String)" } else { "String" };
+                let pass = match cause {
+                    Cause::Years | Cause::Infinite => {
+                        "; out_of_range = \"null\" or \"clamp\" for this column lets them pass"
+                    }
+                    Cause::NotFinite => "; out_of_range = \"null\" for this column lets them pass",
+                    _ => "",
+                };
+                let room = match column.policy {
+                    OutOfRange::Null if !column.ty.nullable && !column.ty.array => {
+                        " (which needs a Nullable column)"
+                    }
+                    _ => "",
+                };
                 format!(
-                    "to keep such values as text, ALTER TABLE {} MODIFY COLUMN {name} {text}, then start again",
+                    "to keep such values as text, ALTER TABLE {} MODIFY COLUMN {name} {text}, then start again{pass}{room}",
                     self.target
                 )
             }

@@ -1,11 +1,13 @@
 //! Values to ClickHouse's RowBinary, straight from the JSON of the message.
 //!
-//! A value is written exactly or refused: nothing is clamped, rounded or replaced.
+//! A value is written exactly or refused, unless the column's policy lets something stand in for it; then the caller
+//! is told so.
 
 use data_encoding::BASE64;
 
 use super::decimal;
 use super::types::{Base, ColumnType};
+use crate::config::OutOfRange;
 use crate::table::{Kind, Scalar};
 use crate::wire::{Value, WireError};
 
@@ -47,23 +49,94 @@ pub(super) enum Cause {
     Wire(#[from] WireError),
 }
 
-/// Appends a value of a source column of kind `kind` to a column of type `ty`.
-pub(super) fn encode(ty: ColumnType, kind: Kind, value: Value<'_>, out: &mut Vec<u8>) -> Result<(), Cause> {
+impl Cause {
+    /// Tells whether the value is a good one that the type cannot hold: what policies are about.
+    pub(super) fn is_range(&self) -> bool {
+        matches!(self, Self::Years | Self::Infinite | Self::NotFinite | Self::Digits)
+    }
+}
+
+/// Appends a value of a source column of kind `kind` to a column of type `ty`. Returns how many values `policy` let pass
+/// that are not what the source holds.
+pub(super) fn encode(
+    ty: ColumnType,
+    kind: Kind,
+    value: Value<'_>,
+    policy: OutOfRange,
+    out: &mut Vec<u8>,
+) -> Result<u64, Cause> {
     if value.is_null() {
         if !ty.nullable {
             return Err(Cause::Null);
         }
         out.push(1);
-        return Ok(());
-    }
-    if ty.nullable {
-        out.push(0);
+        return Ok(0);
     }
     match kind {
-        Kind::Scalar(scalar) => encode_base(ty.base, scalar, value, out),
-        Kind::Array { element, .. } if ty.array => encode_array(ty.base, element, value, out),
-        Kind::Array { .. } => encode_text(value, out),
+        Kind::Scalar(scalar) => encode_one(ty.base, ty.nullable, scalar, value, policy, out),
+        Kind::Array { element, .. } if ty.array => encode_array(ty.base, element, value, policy, out),
+        Kind::Array { .. } => {
+            if ty.nullable {
+                out.push(0);
+            }
+            encode_text(value, out).map(|()| 0)
+        }
     }
+}
+
+/// Appends one value or element that is not NULL, or what `policy` puts in its place.
+fn encode_one(
+    base: Base,
+    nullable: bool,
+    scalar: Scalar,
+    value: Value<'_>,
+    policy: OutOfRange,
+    out: &mut Vec<u8>,
+) -> Result<u64, Cause> {
+    let start = out.len();
+    if nullable {
+        out.push(0);
+    }
+    let value_at = out.len();
+    match encode_base(base, scalar, value, out) {
+        Ok(()) => Ok(0),
+        Err(cause) if cause.is_range() && policy == OutOfRange::Null && nullable => {
+            out.truncate(start);
+            out.push(1);
+            Ok(1)
+        }
+        Err(cause) if cause.is_range() && policy == OutOfRange::Clamp => {
+            out.truncate(value_at);
+            clamp(base, &value.as_str()?.ok_or(Cause::Form)?, cause, out)?;
+            Ok(1)
+        }
+        Err(cause) => Err(cause),
+    }
+}
+
+/// Appends the end of a type's range that is nearest to the value; NaN and lost digits have none.
+fn clamp(base: Base, text: &str, cause: Cause, out: &mut Vec<u8>) -> Result<(), Cause> {
+    // A year before 1900, BC among them, stands lower than any that is refused for being late.
+    let year = || text.split('-').next().and_then(|year| year.parse::<u64>().ok());
+    let low = text.starts_with('-') || text.ends_with("BC") || year().is_some_and(|year| year < 1900);
+    match base {
+        Base::Date32 => {
+            out.extend_from_slice(&date(if low { b"1900-01-01" } else { b"2299-12-31" })?.to_le_bytes())
+        }
+        Base::DateTime64 => {
+            let end: &[u8] =
+                if low { b"1900-01-01T00:00:00.000000Z" } else { b"2299-12-31T23:59:59.999999Z" };
+            out.extend_from_slice(&timestamp(end)?.to_le_bytes());
+        }
+        Base::Decimal { precision, scale } if text.ends_with("Infinity") => {
+            let nines = |count: u8| "9".repeat(usize::from(count));
+            let sign = if text.starts_with('-') { "-" } else { "" };
+            let end = format!("{sign}0{}.{}", nines(precision - scale), nines(scale));
+            decimal::encode(&end, precision, scale, out)?;
+        }
+        _ => return Err(cause),
+    }
+    Ok(())
 }
 
 /// Appends what a column of type `ty` holds in a row that is gone: NULL, or the type's default.
@@ -137,8 +210,15 @@ fn encode_base(base: Base, scalar: Scalar, value: Value<'_>, out: &mut Vec<u8>) 
     Ok(())
 }
 
-fn encode_array(base: Base, scalar: Scalar, value: Value<'_>, out: &mut Vec<u8>) -> Result<(), Cause> {
+fn encode_array(
+    base: Base,
+    scalar: Scalar,
+    value: Value<'_>,
+    policy: OutOfRange,
+    out: &mut Vec<u8>,
+) -> Result<u64, Cause> {
     let elements = value.elements()?.ok_or(Cause::Bounds)?;
+    let mut replaced = 0;
     encode_len(elements.len(), out);
     for element in elements {
         if element.is_null() {
@@ -146,11 +226,10 @@ fn encode_array(base: Base, scalar: Scalar, value: Value<'_>, out: &mut Vec<u8>)
         } else if element.json().starts_with('[') {
             return Err(Cause::Dimensions);
         } else {
-            out.push(0);
-            encode_base(base, scalar, element, out)?;
+            replaced += encode_one(base, true, scalar, element, policy, out)?;
         }
     }
-    Ok(())
+    Ok(replaced)
 }
 
 /// Appends the content of a JSON string, or the JSON itself where it is none: numbers, booleans, arrays.

@@ -1,5 +1,6 @@
 //! SQL text for ClickHouse. The only place where names become SQL there.
 
+use super::policy::Policies;
 use super::types::ColumnType;
 use crate::table::{Table, TableName};
 
@@ -63,9 +64,10 @@ pub(super) fn create_database(database: &str) -> String {
 ///
 /// The deduplication window is off by default where tables are not replicated; with it, an insert that is sent again
 /// because its answer got lost adds no second copy for merges to remove.
-pub(super) fn create_table(target: &str, table: &Table) -> String {
+pub(super) fn create_table(target: &str, table: &Table, policies: &Policies) -> String {
     let columns = table.columns.iter().map(|column| {
-        let ty = ColumnType::for_column(column, table.key.contains(&column.name));
+        let key = table.key.contains(&column.name);
+        let ty = ColumnType::for_column(column, key, policies.of(&table.name, &column.name, key));
         format!("{} {ty}, ", quote(&column.name))
     });
     let columns: String = columns.collect();

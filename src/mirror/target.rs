@@ -12,6 +12,7 @@ use super::batch::{self, Step};
 use super::clickhouse::Server;
 use super::error::{self, NAME};
 use super::plan::{Existing, TablePlan};
+use super::policy::Policies;
 use super::sql;
 use crate::config;
 use crate::consume::{Batch, Resumed, Target, TargetError};
@@ -30,6 +31,7 @@ const OLDEST_VERSION: (u32, u32) = (23, 2);
 pub struct ClickHouseTarget<S> {
     server: Server,
     database: String,
+    policies: Policies,
     store: S,
     /// Per table and schema version.
     plans: HashMap<(TableName, u32), Arc<TablePlan>>,
@@ -53,11 +55,18 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
         Self {
             server: Server::new(config),
             database: config.database.clone(),
+            policies: Policies::default(),
             store,
             plans: HashMap::new(),
             owners: HashMap::new(),
             nonce: (started.as_nanos() as u64).rotate_left(32) ^ u64::from(std::process::id()),
         }
+    }
+
+    /// Says what is done with values that the types of their columns cannot hold; without, they are errors.
+    #[must_use]
+    pub fn with_policies(self, policies: Policies) -> Self {
+        Self { policies, ..self }
     }
 
     /// Makes the server ready for changes of `tables`, as [`Target::prepare`] does; the stored progress is not touched.
@@ -88,10 +97,12 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
         let target = sql::qualified(&self.database, &name);
         let mut found = look_up(&self.server, &self.database, &name, &view).await?;
         if found.table.is_none() {
-            self.server.execute(&format!("create {target}"), &sql::create_table(&target, table)).await?;
+            self.server
+                .execute(&format!("create {target}"), &sql::create_table(&target, table, &self.policies))
+                .await?;
             found = look_up(&self.server, &self.database, &name, &view).await?;
         }
-        let missing = found.table(&target)?.check(&target, table).map_err(error::setup)?;
+        let missing = found.table(&target)?.check(&target, table, &self.policies).map_err(error::setup)?;
         if !missing.is_empty() {
             let added = sql::add_columns(&target, missing);
             self.server.execute(&format!("add columns to {target}"), &added).await?;
@@ -103,7 +114,7 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
             let view = sql::qualified(&self.database, &view);
             self.server.execute(&format!("create {view}"), &sql::create_view(&view, &target, table)).await?;
         }
-        let plan = TablePlan::new(target, table, existing)?;
+        let plan = TablePlan::new(target, table, existing, &self.policies)?;
         self.plans.insert((table.name.clone(), table.version), Arc::new(plan));
         Ok(())
     }

@@ -1,7 +1,8 @@
-//! What a column of PostgreSQL becomes in ClickHouse (docs/clickhouse-types.md).
+//! What a column of PostgreSQL becomes in ClickHouse (docs/types.md).
 
 use std::fmt;
 
+use crate::config::OutOfRange;
 use crate::table::Column;
 
 /// Most digits of a ClickHouse `Decimal`.
@@ -43,6 +44,11 @@ impl Base {
             }
             _ => self == other,
         }
+    }
+
+    /// Tells whether PostgreSQL's type has values that this one cannot hold.
+    pub(super) fn is_limited(self) -> bool {
+        matches!(self, Self::Date32 | Self::DateTime64 | Self::Decimal { .. })
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -97,10 +103,17 @@ impl ColumnType {
     /// An array that can be NULL becomes JSON text in a `Nullable(String)`: ClickHouse has no NULL array, and an
     /// empty one in its place would lose a difference in silence. A sorting key takes neither NULLs nor arrays of
     /// them, so key columns are never nullable and arrays among them are text too.
-    pub(super) fn for_column(column: &Column, key: bool) -> Self {
-        let nullable = !key && !column.not_null;
+    ///
+    /// What takes the place of a value that the type cannot hold needs room: NULL, or text for all of the column.
+    pub(super) fn for_column(column: &Column, key: bool, policy: OutOfRange) -> Self {
+        let wanted = Wanted::of(column);
+        let room = policy == OutOfRange::Null && !wanted.array && wanted.base.is_limited();
+        let nullable = !key && (!column.not_null || room);
         let low_cardinality = column.enum_labels.is_some();
-        match Wanted::of(column) {
+        match wanted {
+            Wanted { base, array } if policy == OutOfRange::String && (array || base.is_limited()) => {
+                Self { base: Base::String, array: false, nullable, low_cardinality: false }
+            }
             Wanted { array: true, .. } if key || nullable => {
                 Self { base: Base::String, array: false, nullable, low_cardinality: false }
             }
@@ -223,7 +236,7 @@ mod tests {
     }
 
     fn ddl(declared: &str, base: &str) -> String {
-        ColumnType::for_column(&column(declared, base, true), false).to_string()
+        ColumnType::for_column(&column(declared, base, true), false, OutOfRange::Error).to_string()
     }
 
     #[test]
@@ -241,9 +254,12 @@ mod tests {
 
     #[test]
     fn an_array_that_can_be_null_is_text_and_any_key_array_too() {
-        let nullable = ColumnType::for_column(&column("text[]", "text[]", false), false);
+        let nullable = ColumnType::for_column(&column("text[]", "text[]", false), false, OutOfRange::Error);
         assert_eq!(nullable.to_string(), "Nullable(String)");
-        assert_eq!(ColumnType::for_column(&column("text[]", "text[]", true), true).to_string(), "String");
+        assert_eq!(
+            ColumnType::for_column(&column("text[]", "text[]", true), true, OutOfRange::Error).to_string(),
+            "String"
+        );
         assert_eq!(ddl("uuid[]", "uuid[]"), "Array(Nullable(UUID))");
     }
 
@@ -251,8 +267,32 @@ mod tests {
     fn an_enum_is_low_cardinality() {
         let mut mood = column("public.mood", "text", false);
         mood.enum_labels = Some(vec!["happy".into()]);
-        assert_eq!(ColumnType::for_column(&mood, false).to_string(), "LowCardinality(Nullable(String))");
-        assert_eq!(ColumnType::for_column(&mood, true).to_string(), "LowCardinality(String)");
+        assert_eq!(
+            ColumnType::for_column(&mood, false, OutOfRange::Error).to_string(),
+            "LowCardinality(Nullable(String))"
+        );
+        assert_eq!(
+            ColumnType::for_column(&mood, true, OutOfRange::Error).to_string(),
+            "LowCardinality(String)"
+        );
+    }
+
+    #[test]
+    fn policies_make_room_where_a_type_is_limited() {
+        let ddl = |declared: &str, base: &str, policy| {
+            ColumnType::for_column(&column(declared, base, true), false, policy).to_string()
+        };
+        assert_eq!(ddl("date", "date", OutOfRange::Null), "Nullable(Date32)");
+        assert_eq!(ddl("date", "date", OutOfRange::Clamp), "Date32");
+        assert_eq!(ddl("date", "date", OutOfRange::String), "String");
+        assert_eq!(ddl("numeric(5,2)", "numeric", OutOfRange::String), "String");
+        assert_eq!(ddl("integer[]", "int4[]", OutOfRange::String), "String");
+        assert_eq!(ddl("date[]", "date[]", OutOfRange::Null), "Array(Nullable(Date32))");
+        for policy in [OutOfRange::Null, OutOfRange::String] {
+            assert_eq!(ddl("integer", "int4", policy), "Int32");
+        }
+        let key = ColumnType::for_column(&column("date", "date", true), true, OutOfRange::String);
+        assert_eq!(key.to_string(), "String");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::apply::PostgresTarget;
 use crate::config::{Config, Consistency};
 use crate::consume::{self, Batch, ConsumeError, GroupOffsets, Limits, Positions, Progress, TargetError};
 use crate::error::Error;
-use crate::mirror::{ClickHouseTarget, ProgressStore};
+use crate::mirror::{ClickHouseTarget, Policies, ProgressStore};
 
 /// Applies to the destination PostgreSQL until the stop.
 pub(super) async fn postgres(
@@ -45,7 +45,8 @@ pub(super) async fn clickhouse(
     ready: Ready,
 ) -> Result<(), Error> {
     let Some(clickhouse) = &config.clickhouse else { return Ok(()) };
-    let mut target = ClickHouseTarget::new(clickhouse, GroupStore::new(&config));
+    let mut target =
+        ClickHouseTarget::new(clickhouse, GroupStore::new(&config)).with_policies(Policies::new(&config));
     let limits = Limits {
         rows: config.mirror.batch_rows,
         bytes: config.mirror.batch_bytes,

@@ -14,7 +14,7 @@ use crate::capture::Captured;
 use crate::config::{self, Config};
 use crate::consume::GroupOffsets;
 use crate::event::Op;
-use crate::mirror::{BUCKETS, Bucket, Digest, Mirrored};
+use crate::mirror::{BUCKETS, Bucket, Digest, Mirrored, Policies};
 use crate::table::quote_ident;
 use crate::wire::{Field, Fields, Row, TableEncoder, WireError, cuts_topic};
 
@@ -32,7 +32,7 @@ pub(super) async fn compare(
     captured: &Captured,
 ) -> Result<Compared, VerifyError> {
     let table = Arc::new(captured.table.clone());
-    let mirror = Mirrored::open(clickhouse, &table).await?;
+    let mirror = Mirrored::open(clickhouse, &Policies::new(config), &table).await?;
     let encoder = TableEncoder::new(&table, "", "");
     let looker = Looker { config, source, offsets, captured, mirror: &mirror, encoder: &encoder };
     in_rounds(&captured.table.name, async |waiting: Option<Vec<Digest>>| {

@@ -8,13 +8,21 @@ fn ty(text: &str) -> ColumnType {
 
 fn bytes(column: &str, scalar: Scalar, json: &str) -> Result<Vec<u8>, Cause> {
     let mut out = Vec::new();
-    encode(ty(column), Kind::Scalar(scalar), Value::from_json(json), &mut out).map(|()| out)
+    encode(ty(column), Kind::Scalar(scalar), Value::from_json(json), OutOfRange::Error, &mut out).map(
+        |kept| {
+            assert_eq!(kept, 0);
+            out
+        },
+    )
 }
 
 fn array_bytes(column: &str, element: Scalar, json: &str) -> Result<Vec<u8>, Cause> {
     let mut out = Vec::new();
-    let kind = Kind::Array { element, delimiter: b',' };
-    encode(ty(column), kind, Value::from_json(json), &mut out).map(|()| out)
+    let kind = Kind::Array { element, delimiter: b',', written: b',' };
+    encode(ty(column), kind, Value::from_json(json), OutOfRange::Error, &mut out).map(|kept| {
+        assert_eq!(kept, 0);
+        out
+    })
 }
 
 #[test]
@@ -142,6 +150,52 @@ fn defaults_are_as_wide_as_values() {
         encode_default(ty(column), &mut default);
         assert_eq!(default.len(), bytes(column, scalar, json).unwrap().len(), "{column}");
     }
+}
+
+fn kept(column: &str, scalar: Scalar, policy: OutOfRange, text: &str) -> Result<Vec<u8>, Cause> {
+    let (mut out, json) = (Vec::new(), format!("\"{text}\""));
+    encode(ty(column), Kind::Scalar(scalar), Value::from_json(&json), policy, &mut out).map(|kept| {
+        assert_eq!(kept, 1, "{text}");
+        out
+    })
+}
+
+#[test]
+fn null_stands_in_where_there_is_room_for_it() {
+    let null = |column: &str, text: &str| kept(column, Scalar::Text, OutOfRange::Null, text);
+    assert_eq!(null("Nullable(Date32)", "0044-03-15 BC").unwrap(), [1]);
+    assert_eq!(null("Nullable(Decimal(9, 2))", "NaN").unwrap(), [1]);
+    assert!(matches!(null("Date32", "infinity"), Err(Cause::Infinite)));
+    assert!(matches!(null("Nullable(Date32)", "yesterday"), Err(Cause::Form)));
+    let array = Kind::Array { element: Scalar::Text, delimiter: b',', written: b',' };
+    let (mut out, json) = (Vec::new(), r#"["1970-01-02","infinity",null]"#);
+    let dates = ty("Array(Nullable(Date32))");
+    let kept = encode(dates, array, Value::from_json(json), OutOfRange::Null, &mut out).unwrap();
+    assert_eq!((kept, out), (1, vec![3, 0, 1, 0, 0, 0, 1, 1]));
+}
+
+#[test]
+fn the_nearest_value_stands_in() {
+    let clamp = |column: &str, text: &str| kept(column, Scalar::Text, OutOfRange::Clamp, text);
+    let day = |text: &str| date(text.as_bytes()).unwrap().to_le_bytes().to_vec();
+    for (text, end) in [
+        ("-infinity", "1900-01-01"),
+        ("0044-03-15 BC", "1900-01-01"),
+        ("294276-01-01 BC", "1900-01-01"),
+        ("1899-12-31", "1900-01-01"),
+        ("2300-01-01", "2299-12-31"),
+        ("5874897-12-31", "2299-12-31"),
+        ("infinity", "2299-12-31"),
+    ] {
+        assert_eq!(clamp("Date32", text).unwrap(), day(end), "{text}");
+    }
+    assert_eq!(clamp("Nullable(Date32)", "infinity").unwrap()[1..], day("2299-12-31"));
+    let at = |text: &str| clamp("DateTime64(6, 'UTC')", text).unwrap();
+    assert_eq!(at("294276-12-31 23:59:59.999999+00"), 10_413_791_999_999_999i64.to_le_bytes());
+    assert_eq!(at("1899-12-31T23:59:59.999999Z"), (-2_208_988_800_000_000i64).to_le_bytes());
+    assert_eq!(clamp("Decimal(4, 2)", "-Infinity").unwrap(), (-9999i32).to_le_bytes());
+    assert_eq!(clamp("Decimal(3, 3)", "Infinity").unwrap(), 999i32.to_le_bytes());
+    assert!(matches!(clamp("Decimal(4, 2)", "NaN"), Err(Cause::NotFinite)));
 }
 
 proptest! {
