@@ -86,7 +86,11 @@ async fn every_operation_is_logged_in_every_mode() {
         let mut client = db.connect().await;
         run(&client, PLAIN).await;
         let mut config = config(&["public.t"]);
-        config.table.push(TableOverride { name: "public.t".into(), mode: Some(mode), key_index: None });
+        config.table.push(TableOverride {
+            name: "public.t".into(),
+            mode: Some(mode),
+            ..TableOverride::default()
+        });
         init(&mut client, &config).await;
         run(
             &client,
@@ -299,7 +303,11 @@ async fn types_outside_the_catalog_are_logged_as_text_and_domains_as_their_base(
         let mut client = db.connect().await;
         run(&client, ddl).await;
         let mut config = config(&["public.*"]);
-        config.table.push(TableOverride { name: "public.t".into(), mode: Some(mode), key_index: None });
+        config.table.push(TableOverride {
+            name: "public.t".into(),
+            mode: Some(mode),
+            ..TableOverride::default()
+        });
         init(&mut client, &config).await;
         let known = capture::load(&client, "cdc").await.unwrap();
         let columns: Vec<(&str, &str)> = known[0]
@@ -483,8 +491,11 @@ async fn a_unique_index_can_be_chosen_as_the_key() {
         capture::init(&mut client, &config, InitOptions::default()).await.unwrap_err().to_string();
     assert!(suggestion.contains("key_index = \"good\""), "{suggestion}");
     for index in ["nullable", "partial", "expression", "common", "missing"] {
-        config.table =
-            vec![TableOverride { name: "public.t".into(), mode: None, key_index: Some(index.into()) }];
+        config.table = vec![TableOverride {
+            name: "public.t".into(),
+            key_index: Some(index.into()),
+            ..TableOverride::default()
+        }];
         let error =
             capture::init(&mut client, &config, InitOptions::default()).await.unwrap_err().to_string();
         assert!(error.contains(index), "{error}");

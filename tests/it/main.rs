@@ -11,5 +11,6 @@ mod passes;
 mod pipeline;
 mod server;
 mod source;
+mod types;
 mod verify;
 mod workload;

@@ -255,6 +255,15 @@ impl Pipeline {
         }
     }
 
+    /// Waits until nothing is behind anywhere, and fails at once when the daemon ends before.
+    pub(crate) async fn caught_up_by(&self, daemon: &mut Daemon) {
+        self.wait_until("everything is applied", async || {
+            assert!(daemon.poll().is_none(), "the daemon ended");
+            self.command("status").await.code == Some(0)
+        })
+        .await;
+    }
+
     /// Tells whether `status` says that everything committed is published.
     pub(crate) async fn source_is_drained(&self) -> bool {
         let status: serde_json::Value =

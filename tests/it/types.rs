@@ -1,0 +1,6 @@
+//! Every type through the whole pipeline, with PostgreSQL as the oracle.
+
+mod random;
+mod cases;
+mod oracle;
+mod postgres;
