@@ -14,6 +14,8 @@ create table {{schema}}.snapshots (
   ended_at      timestamptz,
   expected      bigint,
   rows          bigint not null default 0,
+  -- The pass of the last chunk: targets that have applied it have all of the rows.
+  pass          bigint,
   note          text,
   primary key (pipeline, run)
 );

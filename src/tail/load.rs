@@ -41,6 +41,17 @@ pub(super) struct Request {
     pub(super) condition: Option<String>,
 }
 
+/// How a request ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended<'a> {
+    pub(super) run: u64,
+    pub(super) rows: u64,
+    /// Pass of the last chunk.
+    pub(super) pass: u64,
+    /// Why nothing was to be done.
+    pub(super) note: Option<&'a str>,
+}
+
 /// The request that is being worked off.
 #[derive(Debug)]
 pub(super) struct Loading {
@@ -115,15 +126,9 @@ impl Tail {
                 run = request.run,
                 "the table of a snapshot request is not captured, or has no key"
             );
-            self.session
-                .end_request(
-                    &self.schema,
-                    &self.pipeline,
-                    request.run,
-                    0,
-                    Some("not captured, or without a key"),
-                )
-                .await?;
+            let note = Some("not captured, or without a key");
+            let ended = Ended { run: request.run, rows: 0, pass: 0, note };
+            self.session.end_request(&self.schema, &self.pipeline, ended).await?;
             self.loads.looked = None;
             return Ok(false);
         };
@@ -251,7 +256,8 @@ impl Tail {
         else {
             return Ok(());
         };
-        self.session.end_request(&self.schema, &self.pipeline, load.run, load.rows, None).await?;
+        let ended = Ended { run: load.run, rows: load.rows, pass: stored.pass, note: None };
+        self.session.end_request(&self.schema, &self.pipeline, ended).await?;
         self.loads.ended = Some(load.run);
         Ok(())
     }

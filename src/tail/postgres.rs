@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
-use super::load::{KeyColumn, Request};
+use super::load::{Ended, KeyColumn, Request};
 use super::window::WindowBuilder;
 use super::{LogTable, TailError, sql};
 use crate::position::{Identity, Snapshot, Xid};
@@ -249,13 +249,17 @@ impl Session {
         &self,
         schema: &str,
         pipeline: &str,
-        run: u64,
-        rows: u64,
-        note: Option<&str>,
+        Ended { run, rows, pass, note }: Ended<'_>,
     ) -> Result<(), TailError> {
         let sql = fill(include_str!("../../sql/tail/load_end.sql"), schema, pipeline, run);
         let note = note.map_or("null".to_owned(), quote_literal);
-        self.note(schema, &sql.replace("{{rows}}", &rows.to_string()).replace("{{note}}", &note)).await
+        self.note(
+            schema,
+            &sql.replace("{{rows}}", &rows.to_string())
+                .replace("{{pass}}", &pass.to_string())
+                .replace("{{note}}", &note),
+        )
+        .await
     }
 
     async fn note(&self, schema: &str, sql: &str) -> Result<(), TailError> {

@@ -4,6 +4,7 @@ use super::VerifyError;
 use crate::config::Config;
 use crate::position::Snapshot;
 use crate::publish::read_cuts;
+use crate::table::TableName;
 
 /// What a target is known to have applied: everything that `snapshot` shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,22 @@ impl Base {
             return Err(VerifyError::OtherSource { why });
         }
         Ok(())
+    }
+}
+
+/// When the existing rows of a table are all at a target.
+#[derive(Debug)]
+pub(super) struct Copied {
+    pub(super) table: TableName,
+    /// The pass of the last of them.
+    pub(super) pass: i64,
+}
+
+impl Copied {
+    /// Refuses a target that may lack some of them.
+    pub(super) fn accept(self, base: &Base) -> Result<(), VerifyError> {
+        let all = i64::try_from(base.pass).is_ok_and(|applied| applied >= self.pass);
+        if all { Ok(()) } else { Err(VerifyError::Copying(self.table)) }
     }
 }
 

@@ -113,6 +113,7 @@ impl Round<'_> {
     /// locked.
     async fn open(&self) -> Result<Option<Base>, VerifyError> {
         let Captured { table, log_table, .. } = self.captured;
+        let copied = self.source.copied(self.config, self.captured).await?;
         if !self.destination.begin(&[&table.name]).await? {
             return Ok(None);
         }
@@ -128,6 +129,7 @@ impl Round<'_> {
             return Err(VerifyError::OtherCut { offset: next - 1, applied: pass, epoch, found: base.pass });
         }
         base.accept(&snapshot, system)?;
+        copied.accept(&base)?;
         Ok(Some(base))
     }
 }

@@ -121,6 +121,11 @@ pub enum VerifyError {
         #[source]
         source: WireError,
     },
+    /// Existing rows are not all there yet.
+    #[error(
+        "the existing rows of {0} are still being copied: `tripline snapshot` shows how far; compare when they are through"
+    )]
+    Copying(TableName),
     /// In every round all rows were in flight.
     #[error(
         "{table} could not be looked at: in each of {rounds} rounds it was truncated between the cut and the look, or \

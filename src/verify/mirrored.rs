@@ -60,8 +60,10 @@ impl Looker<'_> {
         &self,
         waiting: Option<Vec<Digest>>,
     ) -> Result<Option<(Compared, Vec<Digest>)>, VerifyError> {
+        let copied = self.source.copied(self.config, self.captured).await?;
         // Before anything of the mirror is read: it holds at least this.
         let base = tokio::task::block_in_place(|| self.base())?;
+        copied.accept(&base)?;
         let mut found = Compared { pass: base.pass, ..Compared::default() };
         let (groups, waiting) = match waiting {
             Some(waiting) => {

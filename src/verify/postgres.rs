@@ -5,12 +5,14 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, RowStream};
 
 use super::VerifyError;
-use super::cut::Base;
+use super::cut::{Base, Copied};
 use super::form::Here;
 use super::sql;
+use crate::capture::Captured;
+use crate::config::Config;
 use crate::position::Snapshot;
 use crate::session;
-use crate::table::TableName;
+use crate::table::{TableName, quote_ident};
 use crate::wire::cuts_topic;
 
 /// Hash of a key.
@@ -99,6 +101,19 @@ impl Side {
             Err(error) => return Err(self.failed("reading tripline.cuts")(error)),
         };
         Ok((row.get(0), row.get(1), row.get(2)))
+    }
+
+    /// Asks when the existing rows of a table are all at a target.
+    pub(super) async fn copied(&self, config: &Config, captured: &Captured) -> Result<Copied, VerifyError> {
+        let text = include_str!("../../sql/verify/copying.sql");
+        let text = text.replace("{{schema}}", &quote_ident(&config.capture.schema));
+        let pass = match self.client.query_one(&text, &[&config.pipeline, &captured.oid]).await {
+            Ok(row) => row.get(0),
+            // Of an older release, which copied nothing.
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => 0,
+            Err(error) => return Err(self.failed("reading the snapshot requests")(error)),
+        };
+        Ok(Copied { table: captured.table.name.clone(), pass })
     }
 
     /// Reads the columns of a table; none when there is no such table.

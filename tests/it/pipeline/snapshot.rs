@@ -105,6 +105,12 @@ async fn existing_rows_of_every_table_are_copied_by_themselves_while_writers_run
     let status = pipeline.command("status").await;
     assert!(status.code == Some(1) && status.text.contains("waiting, 0 rows"), "{}", status.text);
     let daemon = pipeline.start_ready("run").await;
+    let verified = pipeline.command("verify").await;
+    assert!(
+        verified.text.contains("are still being copied") || verified.code == Some(0),
+        "{}",
+        verified.text
+    );
     pipeline
         .wait_until("all is copied", async || !pipeline.command("status").await.text.contains("snapshot "))
         .await;
@@ -114,6 +120,7 @@ async fn existing_rows_of_every_table_are_copied_by_themselves_while_writers_run
     }
     let compared = pipeline.compare().await;
     assert!(compared > 5_000, "{compared}");
+    pipeline.fine("verify").await;
     let said = pipeline.fine("snapshot").await;
     assert_eq!(said.matches(": done, ").count(), 11, "{said}");
     // A second time there is nothing to do.
