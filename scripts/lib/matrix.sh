@@ -16,6 +16,7 @@ version_pairs() {
 
 # What differs between versions, if anything does: catalogs, triggers, rights, snapshots, recovery, values.
 quick_tests=(
+  apply::tables::a_key_without_overlaps_is_none_to_write_by
   apply::tables::a_missing_right_is_a_matter_of_setup
   apply::tables::a_missing_table_is_created_as_declared
   apply::tables::generated_and_identity_columns_are_the_destinations_own
@@ -37,6 +38,12 @@ quick_tests=(
   source::failures::a_restored_backup_is_refused_however_far_it_has_moved_on
   source::sequence::a_role_that_may_not_read_the_sequence_is_told_the_grant
   verify::planted::planted_differences_are_found_and_named_at_the_destination
+  versions::a_key_without_overlaps_is_refused
+  versions::a_not_null_that_was_never_checked_is_none
+  versions::a_transaction_timeout_of_the_database_does_not_end_a_pass
+  versions::merge_that_returns_rows_is_captured
+  versions::nulls_that_are_not_distinct_make_no_key
+  versions::virtual_columns_arrive_with_their_values
 )
 
 # on_versions SOURCE DESTINATION COMMAND…: with the addresses of such a pair in the environment.
