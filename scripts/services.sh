@@ -2,7 +2,8 @@
 # The four services that tripline's demo and tests need, on this machine, on loopback only:
 # a source and a destination PostgreSQL, Kafka (one node, KRaft) and ClickHouse's HTTP interface.
 #
-#   scripts/services.sh up              installs what is missing, starts all four, waits until each one answers
+#   scripts/services.sh up [NAME…]      installs what is missing, starts all four (or only the named ones: source,
+#                                       destination, kafka, clickhouse), waits until each one answers
 #   scripts/services.sh status          one line each; exit 1 if any of them does not answer
 #   scripts/services.sh env             export lines with the URLs:  eval "$(scripts/services.sh env)"
 #   scripts/services.sh down [--purge]  stops what `up` started; --purge removes the data too
@@ -13,6 +14,8 @@
 #   TRIPLINE_SERVICES                 native | docker, instead of choosing
 #   TRIPLINE_SERVICES_DIR             data, logs and pid files; default .services in the checkout
 #   TRIPLINE_SERVICES_TIMEOUT         seconds that a started service has until it answers; default 120
+#   TRIPLINE_SOURCE_PG                major version of PostgreSQL for a new source, from 14 to 18, instead of the newest
+#   TRIPLINE_DESTINATION_PG           one that is installed; the same for the destination (native only)
 #   TRIPLINE_SOURCE_PORT              5435
 #   TRIPLINE_DESTINATION_PORT         5436
 #   TRIPLINE_KAFKA_PORT               9092
@@ -33,6 +36,8 @@ source "$lib/settings.sh"
 source "$lib/probes.sh"
 # shellcheck source=scripts/lib/processes.sh
 source "$lib/processes.sh"
+# shellcheck source=scripts/lib/postgres-versions.sh
+source "$lib/postgres-versions.sh"
 # shellcheck source=scripts/lib/postgres.sh
 source "$lib/postgres.sh"
 # shellcheck source=scripts/lib/kafka.sh
@@ -60,19 +65,24 @@ export TRIPLINE_DESTINATION_URL=postgresql://tripline@$destination/shop
 export TRIPLINE_KAFKA=127.0.0.1:$TRIPLINE_KAFKA_PORT
 export TRIPLINE_CLICKHOUSE_URL=http://127.0.0.1:$TRIPLINE_CLICKHOUSE_PORT
 END
+  [ "$mode" = native ] || return 0
+  local bin name
+  for name in source destination; do
+    if bin=$(bin_of "$name"); then echo "export TRIPLINE_TEST_${name^^}_BIN=$bin"; fi
+  done
 }
 
 purge=no
 command=${1:-}
-case "$command ${2:-}" in
-  'up ' | 'status ' | 'env ' | 'down ') ;;
+case "$command ${*:2}" in
+  'up '* | 'status ' | 'env ' | 'down ') ;;
   'down --purge') purge=yes ;;
   'help ' | '-h ' | '--help ') usage && exit 0 ;;
   *) usage >&2 && exit 2 ;;
 esac
-[ $# -le 2 ] || fail "too many arguments: $*"
 
 load_settings
+if [ "$command" = up ] && [ $# -gt 1 ]; then choose_services "${@:2}"; fi
 find_postgres_root
 case $command in
   env) print_env ;;

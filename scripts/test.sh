@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # All checks and tests, as CI runs them. Installs what is missing, starts the services, and prints a summary with times.
 #
-#   scripts/test.sh          format, lints, unit tests, layers, units, scripts, integration tests, a short benchmark
-#   scripts/test.sh --fast   only what needs no services
+#   scripts/test.sh            format, lints, unit tests, layers, units, scripts, integration tests on the version of
+#                              PostgreSQL that is installed, some of them on the oldest and newest supported, a short
+#                              benchmark
+#   scripts/test.sh --fast     only what needs no services
+#   scripts/test.sh --matrix   only the integration tests, all of them on every supported version of PostgreSQL
 #
 # Goes on after a failure and exits 1 at the end. Services that run already are used and left running; those that it
 # started itself it stops again. CARGO_TARGET_DIR (default: tripline/target in the user's cache folder) and the
@@ -13,11 +16,17 @@ repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd "$repo"
 # shellcheck source=scripts/lib/deps.sh
 source scripts/lib/deps.sh
+# shellcheck source=scripts/lib/probes.sh
+source scripts/lib/probes.sh
+# shellcheck source=scripts/lib/postgres-versions.sh
+source scripts/lib/postgres-versions.sh
+# shellcheck source=scripts/lib/matrix.sh
+source scripts/lib/matrix.sh
 
-fast=no
+only=
 case ${1:-} in
   '') ;;
-  --fast) fast=yes ;;
+  --fast | --matrix) only=${1#--} ;;
   -h | --help) sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" && exit 0 ;;
   *) fail "unknown option $1; see $0 --help" ;;
 esac
@@ -72,36 +81,46 @@ units() {
 
 services_up() {
   local state
+  # A test puts a transaction pooler in front of the source.
+  install_packages 'integration tests' pgbouncer
   if state=$(scripts/services.sh status); then return 0; fi
   grep -qE ' (answers|healthy)$' <<<"$state" || started_services=yes
   scripts/services.sh up
 }
 
 integration() {
-  # A test puts a transaction pooler in front of the source.
-  install_packages 'integration tests' pgbouncer
   eval "$(scripts/services.sh env)"
   cargo test --locked --test it
 }
 
+checks() {
+  step format cargo fmt --check
+  step clippy cargo clippy --all-targets --locked -- -D warnings
+  step 'unit tests' cargo test --locked --lib --bins
+  step layers scripts/layers.sh
+  if command -v systemd-analyze >/dev/null; then step units units; else skip units 'no systemd-analyze here'; fi
+  if command -v shellcheck >/dev/null; then
+    step shellcheck shellcheck -x .ci/run scripts/*.sh scripts/lib/demo*.sh
+  else
+    skip shellcheck 'not installed'
+  fi
+}
+
 tools
-step format cargo fmt --check
-step clippy cargo clippy --all-targets --locked -- -D warnings
-step 'unit tests' cargo test --locked --lib --bins
-step layers scripts/layers.sh
-if command -v systemd-analyze >/dev/null; then step units units; else skip units 'no systemd-analyze here'; fi
-if command -v shellcheck >/dev/null; then
-  step shellcheck shellcheck -x .ci/run scripts/*.sh scripts/lib/demo*.sh
-else
-  skip shellcheck 'not installed'
-fi
-if [ $fast = yes ]; then
-  skip integration '--fast'
-else
-  step services services_up
-  step integration integration
-  if [ -x scripts/bench.sh ]; then step bench scripts/bench.sh --quick; fi
-fi
+[ "$only" = matrix ] || checks
+case $only in
+  fast) skip integration '--fast' ;;
+  matrix)
+    step services services_up
+    step versions versions all
+    ;;
+  *)
+    step services services_up
+    step integration integration
+    step versions versions quick
+    if [ -x scripts/bench.sh ]; then step bench scripts/bench.sh --quick; fi
+    ;;
+esac
 
 printf '\n== summary, %d s\n' $SECONDS
 printf '%s\n' "${summary[@]}"

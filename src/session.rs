@@ -1,7 +1,7 @@
 //! PostgreSQL sessions: how they are opened, and the settings under which text is exact.
 
 pub use tokio_postgres::Client;
-use tokio_postgres::NoTls;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 /// Settings under which PostgreSQL's text of every value reads back equal, whatever the role's defaults are.
 /// For `set local` in each pass of the tail (a transaction pooler may sit in between) and for the applier's session.
@@ -80,6 +80,16 @@ pub async fn connect(which: &'static str, url: &str, purpose: &str) -> Result<Cl
         }
     });
     Ok(client)
+}
+
+/// Returns the statement that lifts `transaction_timeout` for one transaction, empty where the server has no such
+/// setting, which is before PostgreSQL 17. Asked beforehand, because a query inside the transaction would take its
+/// snapshot, and that has to wait for the locks.
+pub(crate) async fn lift_transaction_timeout(client: &Client) -> Result<&'static str, tokio_postgres::Error> {
+    let known = "select 1 where pg_catalog.current_setting('transaction_timeout', true) is not null";
+    let rows = client.simple_query(known).await?;
+    let has = rows.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_)));
+    Ok(if has { "set local transaction_timeout = 0;" } else { "" })
 }
 
 /// Returns `host:port/database` of a connection, for messages.

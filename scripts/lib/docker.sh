@@ -14,6 +14,8 @@ docker_any_running() {
 
 docker_up() {
   local start=$SECONDS
+  [ -z "${TRIPLINE_SOURCE_PG:-}${TRIPLINE_DESTINATION_PG:-}" ] ||
+    fail 'TRIPLINE_SOURCE_PG and TRIPLINE_DESTINATION_PG need TRIPLINE_SERVICES=native; with Docker TRIPLINE_POSTGRES_IMAGE names the image'
   say 'services in Docker (docker-compose.yml)'
   compose up -d --wait --wait-timeout $((timeout * 3)) "${services[@]}" >&2 || fail "not up: $(unhealthy)"
   # its health check knows no more than that the port is open

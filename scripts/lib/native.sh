@@ -53,6 +53,7 @@ native_up() {
   say "services in $services_dir, without Docker"
   native_packages
   choose_postgres_root
+  fetch_postgres_versions
   for name in "${services[@]}"; do
     running "$name" || free_port_or_fail "$name"
   done

@@ -1,22 +1,38 @@
 # shellcheck shell=bash
-# Sourced by services.sh: the source and the destination, two clusters of the distribution's PostgreSQL.
+# Sourced by services.sh: the source and the destination, two clusters of PostgreSQL, of the newest version installed
+# or of the one that TRIPLINE_SOURCE_PG and TRIPLINE_DESTINATION_PG name.
 # The server refuses root: as root it runs as the packages' user postgres, otherwise as whoever runs the script.
 
 postgres_user=postgres
 
 postgres_packages() { # adds to the caller's list
+  local name major
   newest_postgres >/dev/null || {
     packages+=(postgresql)
     keep_debian_from_creating_a_cluster
   }
   command -v psql >/dev/null || packages+=(postgresql-client)
+  for name in source destination; do
+    major=$(major_of "$name") || exit 1
+    [ -z "$major" ] || postgres_version_packages "$major"
+  done
 }
 
-# TRIPLINE_POSTGRES_BIN chooses another installation for new clusters.
-newest_postgres() {
-  local bin
-  bin=${TRIPLINE_POSTGRES_BIN:-$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)}
-  [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ] && echo "$bin"
+# The major version of a cluster that is here, which it keeps, or that is asked for; empty: whichever is installed.
+major_of() {
+  local variable=TRIPLINE_${1^^}_PG wanted created
+  wanted=${!variable:-}
+  created=$(cat "$(folder_of "$1")/data/PG_VERSION" 2>/dev/null || true)
+  [ -z "$created" ] || [ "${wanted:-$created}" = "$created" ] ||
+    fail "$(folder_of "$1") is a cluster of PostgreSQL $created, not $wanted: drop the data with $0 down --purge"
+  echo "${created:-$wanted}"
+}
+
+# Where the programs of a cluster are.
+bin_of() {
+  local major
+  major=$(major_of "$1") || exit 1
+  if [ -n "$major" ]; then postgres_bin "$major"; else newest_postgres; fi
 }
 
 # The package would start a cluster of its own on 5432.
@@ -55,6 +71,15 @@ purge_postgres() {
   rm -f "$services_dir/postgres-root"
 }
 
+# Before both at once: they may want the same.
+fetch_postgres_versions() {
+  local name major
+  for name in source destination; do
+    major=$(major_of "$name") || exit 1
+    [ -z "$major" ] || fetch_postgres "$major"
+  done
+}
+
 source_install() { :; }
 destination_install() { :; }
 source_start() { start_postgres source; }
@@ -75,10 +100,8 @@ psql_admin() {
 start_postgres() {
   local name=$1 home bin start=$SECONDS
   home=$(folder_of "$name")
-  bin=$(newest_postgres) || fail "$name: no PostgreSQL server in /usr/lib/postgresql/*/bin"
-  if [ -d "$home/data" ]; then
-    bin=$(postgres_of "$home/data" "$bin")
-  else
+  bin=$(bin_of "$name") || fail "$name: no server programs of PostgreSQL $(major_of "$name") are here"
+  if [ ! -d "$home/data" ]; then
     say "$name: creating a cluster with ${bin%/bin}"
     create_cluster "$home" "$bin"
   fi
@@ -97,17 +120,6 @@ start_postgres() {
     fi
     sleep 0.5
   done
-}
-
-# An existing cluster keeps the major version that it was created with.
-postgres_of() {
-  local major bin
-  major=$(cat "$1/PG_VERSION")
-  for bin in "$2" "/usr/lib/postgresql/$major/bin"; do
-    [ -x "$bin/postgres" ] || continue
-    [[ $("$bin/postgres" --version) != *" $major".* ]] || { echo "$bin" && return; }
-  done
-  fail "$1 is a cluster of PostgreSQL $major, which is not installed here: install it, or drop the data with $0 down --purge"
 }
 
 # Moved into place when complete, so that an interrupted one is started over.

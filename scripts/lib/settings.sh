@@ -27,6 +27,15 @@ load_settings() {
   esac
 }
 
+# From here on only these.
+choose_services() {
+  local name
+  for name; do
+    [[ " ${services[*]} " == *" $name "* ]] || fail "$name is none of the services ${services[*]}"
+  done
+  services=("$@")
+}
+
 recorded_port() {
   sed -n "s/^$1=//p" "$services_dir/ports" 2>/dev/null || true
 }

@@ -33,7 +33,9 @@ left join lateral (
       when element.oid is null then case when own.builtin then own.typname else 'text' end
       else case when inner_type.builtin then inner_type.typname else 'text' end || '[]' end,
     'delimiter', case when element.oid is not null and inner_type.builtin then inner_type.typdelim else ',' end,
-    'not_null', a.attnotnull,
+    -- NOT NULL NOT VALID leaves the NULLs that are there.
+    'not_null', a.attnotnull and not exists (select from pg_constraint x
+      where x.conrelid = a.attrelid and x.contype = 'n' and not x.convalidated and a.attnum = any (x.conkey)),
     'generated', a.attgenerated <> '',
     'enum_labels', case when t.typtype = 'e' then
       (select json_agg(e.enumlabel order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid) end)
@@ -69,7 +71,9 @@ left join lateral (
     'immediate', i.indimmediate, 'partial', i.indpred is not null,
     'columns', (
       select json_agg(json_build_object(
-        'name', a.attname, 'not_null', a.attnotnull,
+        'name', a.attname,
+        'not_null', a.attnotnull and not exists (select from pg_constraint x
+          where x.conrelid = a.attrelid and x.contype = 'n' and not x.convalidated and a.attnum = any (x.conkey)),
         'collation', i.indcollation[k.n] in (0, a.attcollation),
         'operator', (
           select format('operator(%I.%s)', o.nspname, o.oprname)

@@ -5,6 +5,7 @@ begin isolation level repeatable read read only;
 {{exact_text}}
 set local statement_timeout = 0;
 set local idle_in_transaction_session_timeout = 0;
+{{lift}}
 set local lock_timeout = '2s';
 -- A hidden row must be an error, not a difference.
 set local row_security = off;

@@ -55,6 +55,8 @@ pub(super) struct Session {
     url: String,
     sequence: TableName,
     lock_timeout_ms: u64,
+    /// Of `transaction_timeout`.
+    lift: &'static str,
 }
 
 impl std::fmt::Debug for Session {
@@ -77,8 +79,10 @@ async fn connect(url: &str) -> Result<Client, SessionError> {
 impl Session {
     pub(super) async fn open(url: &str, schema: &str, lock_timeout_ms: u64) -> Result<Self, TailError> {
         let client = connect(url).await?;
+        let lift = session::lift_transaction_timeout(&client).await.map_err(failed("the settings"))?;
         Ok(Self {
             client,
+            lift,
             url: url.to_owned(),
             sequence: TableName::new(schema, "cdc_id_seq"),
             lock_timeout_ms,
@@ -180,7 +184,8 @@ impl Session {
         fingerprint: &str,
     ) -> Result<Opened, TailError> {
         const WHAT: &str = "opening a pass";
-        let row = match self.row(WHAT, &sql::open(tables, load, self.lock_timeout_ms, fingerprint)).await {
+        let sql = sql::open(tables, load, self.lock_timeout_ms, self.lift, fingerprint);
+        let row = match self.row(WHAT, &sql).await {
             Ok(row) => row,
             Err(error) => {
                 self.rollback().await?;

@@ -65,9 +65,10 @@ pub(super) fn open(
     tables: &[LogTable],
     load: Option<&TableName>,
     lock_timeout_ms: u64,
+    lift: &str,
     fingerprint: &str,
 ) -> String {
-    let mut sql = String::from("begin isolation level repeatable read read only;");
+    let mut sql = format!("begin isolation level repeatable read read only; {lift}");
     sql.push_str(&exact_text_sql("local"));
     // The ids are read by the primary key, whatever the planner believes of a table that was empty a moment ago.
     sql.push_str(&format!(
@@ -203,4 +204,24 @@ pub(super) fn anchor(log_table: &TableName, cdc_id: u64) -> String {
 
 fn regclass(name: &TableName) -> String {
     format!("{}::pg_catalog.regclass", quote_literal(&name.quoted()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Table;
+    use crate::wire::TableEncoder;
+
+    #[test]
+    fn nothing_takes_the_snapshot_before_the_locks_are_held() {
+        let name = TableName::new("public", "t");
+        let table = Table { name: name.clone(), version: 1, columns: Vec::new(), key: Vec::new() };
+        let encoder = TableEncoder::new(&table, "pipeline", "shop");
+        let log = LogTable { table, log_table: TableName::new("cdc", "t_cdc"), encoder };
+        let sql = open(&[log], Some(&name), 1, "set local transaction_timeout = 0;", "1");
+        let (before, _) = sql.split_once("lock table").expect("it locks");
+        for statement in before.split(';').map(str::trim).filter(|text| !text.is_empty()) {
+            assert!(statement.starts_with("begin ") || statement.starts_with("set local "), "{statement}");
+        }
+    }
 }

@@ -22,6 +22,8 @@ pub(super) type KeyHash = Vec<u8>;
 pub(super) struct Side {
     which: &'static str,
     client: Client,
+    /// Of `transaction_timeout`.
+    lift: &'static str,
 }
 
 impl std::fmt::Debug for Side {
@@ -41,7 +43,11 @@ pub(super) struct Bucket {
 
 impl Side {
     pub(super) async fn open(which: &'static str, url: &str) -> Result<Self, VerifyError> {
-        Ok(Self { which, client: session::connect(which, url, "verify").await? })
+        let client = session::connect(which, url, "verify").await?;
+        let mut side = Self { which, client, lift: "" };
+        let asked = session::lift_transaction_timeout(&side.client).await;
+        side.lift = asked.map_err(side.failed("asking for the settings"))?;
+        Ok(side)
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -65,7 +71,7 @@ impl Side {
 
     /// Opens the transaction over these tables; false when one of them is locked.
     pub(super) async fn begin(&self, tables: &[&TableName]) -> Result<bool, VerifyError> {
-        match self.client.batch_execute(&sql::begin(tables)).await {
+        match self.client.batch_execute(&sql::begin(tables, self.lift)).await {
             Ok(()) => Ok(true),
             Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(false),
             Err(error) => Err(self.failed("opening a transaction")(error)),

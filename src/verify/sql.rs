@@ -7,11 +7,11 @@ use crate::session::exact_text_sql;
 use crate::table::{TableName, quote_literal};
 
 /// Opens the transaction of one side; the tables are those it will read.
-pub(super) fn begin(tables: &[&TableName]) -> String {
+pub(super) fn begin(tables: &[&TableName], lift: &str) -> String {
     let names: Vec<String> = tables.iter().map(|table| table.quoted()).collect();
     render(
         include_str!("../../sql/verify/begin.sql"),
-        &[("exact_text", &exact_text_sql("local")), ("tables", &names.join(", "))],
+        &[("exact_text", &exact_text_sql("local")), ("lift", lift), ("tables", &names.join(", "))],
     )
 }
 
@@ -102,4 +102,20 @@ pub(super) fn copy_in_flight(log: &TableName, columns: &[String], base: &Base) -
         base.offset,
         quote_literal(&base.snapshot.to_string())
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_takes_the_snapshot_before_the_locks_are_held() {
+        let sql = begin(&[&TableName::new("public", "t")], "set local transaction_timeout = 0;");
+        let sql: String = sql.lines().filter(|line| !line.starts_with("--")).collect();
+        let (before, _) = sql.split_once("lock table").expect("it locks");
+        for statement in before.split(';').filter(|text| !text.is_empty()) {
+            let known = ["rollback", "begin ", "set local "];
+            assert!(known.iter().any(|start| statement.starts_with(start)), "{statement}");
+        }
+    }
 }

@@ -13,4 +13,5 @@ mod server;
 mod source;
 mod types;
 mod verify;
+mod versions;
 mod workload;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
 
-use crate::db::value;
+use crate::db::{Which, value};
 use crate::passes::PATIENCE;
 
 /// A server in a directory of its own on a free port. Stopped and removed when dropped.
@@ -24,25 +24,36 @@ const SETTINGS: &str = "fsync = off\nlisten_addresses = '127.0.0.1'\nunix_socket
      shared_buffers = 32MB\nwal_level = replica\nmax_wal_senders = 5\nhot_standby = on\ntimezone = 'UTC'\n";
 
 impl Server {
-    /// Creates a cluster, with `settings` in postgresql.conf, and starts it.
-    pub(crate) fn start(settings: &str) -> Self {
-        let server = Self::prepare();
+    /// Creates a cluster of the version that the shared source or destination has, with `settings` in
+    /// postgresql.conf, and starts it.
+    pub(crate) fn start(which: Which, settings: &str) -> Self {
+        let server = Self::prepare(programs(which));
         server.tool("initdb", &["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
-        let conf = server.data().join("postgresql.conf");
-        let text = std::fs::read_to_string(&conf).unwrap();
-        std::fs::write(conf, format!("{text}\n{SETTINGS}{settings}\n")).unwrap();
+        server.configure(&format!("{SETTINGS}{settings}"));
         server.run();
         server
     }
 
     /// Takes a base backup of `self` and starts it as a streaming standby.
-    pub(crate) fn standby(&self) -> Self {
-        let standby = Self::prepare();
-        let port = self.port.to_string();
-        standby.tool(
-            "pg_basebackup",
-            &["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-c", "fast", "--no-sync", "-R"],
-        );
+    pub(crate) async fn standby(&self) -> Self {
+        let client = self.connect("postgres").await;
+        let renamed = "select current_setting('server_version_num')::int >= 150000";
+        let (begin, end) = match value(&client, renamed).await.as_str() {
+            "t" => ("pg_backup_start('standby', true)", "pg_backup_stop(false)"),
+            _ => ("pg_start_backup('standby', true, false)", "pg_stop_backup(false, false)"),
+        };
+        value(&client, &format!("select {begin}")).await;
+        let standby = Self::prepare(self.bin.clone());
+        // Files may go while they are copied, which is no harm: recovery begins where the label says.
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(self.data()).arg(standby.data()).stderr(std::process::Stdio::null());
+        copy.status().unwrap();
+        let label = value(&client, &format!("select labelfile from {end}")).await;
+        std::fs::remove_file(standby.data().join("postmaster.pid")).unwrap();
+        std::fs::write(standby.data().join("backup_label"), label).unwrap();
+        std::fs::write(standby.data().join("standby.signal"), "").unwrap();
+        own(&standby.data());
+        standby.configure(&format!("primary_conninfo = 'host=127.0.0.1 port={} user=postgres'", self.port));
         standby.run();
         standby
     }
@@ -81,9 +92,7 @@ impl Server {
     /// Restarts a standby so that it never again hears of its primary.
     pub(crate) fn cut_off(&self) {
         self.stop();
-        let conf = self.data().join("postgresql.auto.conf");
-        let text = std::fs::read_to_string(&conf).unwrap();
-        std::fs::write(conf, format!("{text}\nprimary_conninfo = ''\n")).unwrap();
+        self.configure("primary_conninfo = ''");
         self.run();
     }
 
@@ -112,13 +121,18 @@ impl Server {
         self.dir.path().join("data")
     }
 
-    fn prepare() -> Self {
+    /// Adds to the settings; the last one of a name counts.
+    fn configure(&self, settings: &str) {
+        let conf = self.data().join("postgresql.conf");
+        let text = std::fs::read_to_string(&conf).unwrap();
+        std::fs::write(conf, format!("{text}\n{settings}\n")).unwrap();
+    }
+
+    fn prepare(bin: PathBuf) -> Self {
         let dir = TempDir::new().unwrap();
-        if is_root() {
-            done(Command::new("chown").arg("postgres").arg(dir.path()));
-        }
+        own(dir.path());
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { dir, bin: newest(), port }
+        Self { dir, bin, port }
     }
 
     fn run(&self) {
@@ -165,17 +179,29 @@ fn done(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
+/// Gives a folder and what is in it to the user who runs the servers.
+fn own(folder: &Path) {
+    if is_root() {
+        done(Command::new("chown").arg("-R").arg("postgres").arg(folder));
+    }
+}
+
 /// Tells whether we are root, whom servers refuse.
 pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// The newest installation, or that of `TRIPLINE_POSTGRES_BIN`.
+/// Returns where the programs of the shared source or destination are, or else those of the newest installation.
+fn programs(which: Which) -> PathBuf {
+    let name = match which {
+        Which::Source => "TRIPLINE_TEST_SOURCE_BIN",
+        Which::Destination => "TRIPLINE_TEST_DESTINATION_BIN",
+    };
+    std::env::var_os(name).map_or_else(newest, PathBuf::from)
+}
+
 fn newest() -> PathBuf {
-    if let Some(bin) = std::env::var_os("TRIPLINE_POSTGRES_BIN") {
-        return bin.into();
-    }
     let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL's server is installed");
     let number = |path: &Path| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
     let newest = versions.filter_map(|entry| number(&entry.unwrap().path())).max().unwrap();

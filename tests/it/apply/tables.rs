@@ -104,6 +104,19 @@ async fn tables_that_cannot_work_are_named_with_the_way_out() {
 }
 
 #[tokio::test]
+async fn a_key_without_overlaps_is_none_to_write_by() {
+    let db = Db::new("temporal").await;
+    if !crate::versions::at_least(&db.client, 18).await {
+        return;
+    }
+    let source =
+        db.create("t", "id int4range, at daterange, v text, primary key (id, at)", &["id", "at"]).await;
+    db.run("drop table public.t; create table public.t (id int4range, at daterange, v text, primary key (id, at without overlaps))").await;
+    let error = setup_error(&db, &source).await;
+    assert!(error.contains("no unique index exactly on (id, at)"), "{error}");
+}
+
+#[tokio::test]
 async fn generated_and_identity_columns_are_the_destinations_own() {
     let db = Db::new("identity").await;
     let table = db.create("t", "id int primary key, a int, g int, d int", &["id"]).await;

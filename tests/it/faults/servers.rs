@@ -1,6 +1,7 @@
 //! The source or the destination PostgreSQL crashes and recovers.
 
 use super::{RECOVERS, goes_on, nothing_is_lost};
+use crate::db::Which;
 use crate::pipeline::harness::{Pipeline, Servers};
 use crate::pipeline::load::{Load, SHOP, seed};
 use crate::server::Server;
@@ -9,7 +10,7 @@ const CRASHES: u64 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_that_crashes_under_load_loses_nothing() {
-    let server = tokio::task::block_in_place(|| Server::start(""));
+    let server = tokio::task::block_in_place(|| Server::start(Which::Source, ""));
     let servers = Servers { source: server.url("postgres"), ..Servers::default() };
     let mut pipeline = Pipeline::create_at(servers, &[], SHOP).await;
     RECOVERS.iter().for_each(|text| pipeline.expect(text));
@@ -33,7 +34,7 @@ async fn a_source_that_crashes_under_load_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_destination_that_crashes_under_load_loses_nothing() {
-    let server = tokio::task::block_in_place(|| Server::start(""));
+    let server = tokio::task::block_in_place(|| Server::start(Which::Destination, ""));
     let servers = Servers { destination: server.url("postgres"), ..Servers::default() };
     let mut pipeline = Pipeline::create_at(servers, &[], SHOP).await;
     RECOVERS.iter().for_each(|text| pipeline.expect(text));

@@ -6,7 +6,7 @@ use tripline::config::Config;
 use tripline::position::{Anchor, Identity, Position};
 use tripline::tail::{Tail, TailError, Window};
 
-use crate::db::{run, value};
+use crate::db::{Which, run, value};
 use crate::passes::{PATIENCE, anchors_of, brief};
 use crate::server::Server;
 
@@ -14,7 +14,7 @@ const SHOP: &str = "shop";
 
 /// A captured database `shop` with `t (id int, v text)` on a server of its own.
 async fn captured(settings: &str) -> (Server, Config) {
-    let server = Server::start(settings);
+    let server = Server::start(Which::Source, settings);
     run(&server.connect("postgres").await, "create database shop").await;
     let mut config = Config { pipeline: "failures".into(), ..Config::default() };
     config.source.tables = vec!["public.*".into()];
@@ -108,7 +108,7 @@ async fn a_promoted_standby_that_lacks_a_late_row_is_refused_by_its_timeline() {
     write(&early, 2, 2).await;
     let mut tail = start(&primary, &config).await;
     let windows = read(&mut tail, 1).await;
-    let standby = primary.standby();
+    let standby = primary.standby().await;
     standby.wait_for(SHOP, "select count(*)::text from t", "1").await;
     standby.wait_for("postgres", "select pg_is_in_recovery()::text", "true").await;
     // The daemon's reads land there.
