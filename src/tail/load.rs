@@ -178,7 +178,16 @@ impl Tail {
         // Every change that T does not show has a higher id.
         let version = self.position.offset.max(self.marks.floor(pass.until.xmin));
         let request = &loading.request;
+        let mut row = captured.row("t");
+        // Masked keys have another order, and are no place to go on from.
+        let own_keys = captured.selection.hashes();
+        if own_keys {
+            for (number, key) in loading.key.iter().enumerate() {
+                row.push_str(&format!(", t.{} as cdc_key_{number}", quote_ident(&key.name)));
+            }
+        }
         let conditions = [
+            captured.filter(),
             request.condition.as_ref().map(|condition| format!("({condition})")),
             (!load.after.is_empty()).then(|| behind(&loading.key, &load.after)),
         ];
@@ -192,7 +201,7 @@ impl Tail {
         let sql = capture::render(
             include_str!("../../sql/tail/chunk.sql"),
             &[
-                ("row", &capture::row_sql(&captured.table, "t")),
+                ("row", &row),
                 ("table", &capture::rows_of(captured)),
                 ("condition", &condition),
                 ("order", &order.join(", ")),
@@ -222,7 +231,12 @@ impl Tail {
         load.rows += rows as u64;
         if rows > 0 {
             let fields: Vec<_> = Fields::new(&last).collect();
-            let texts = table.table.key_indexes().into_iter().map(|column| {
+            let width = table.table.columns.len();
+            let places = match own_keys {
+                true => (width..width + loading.key.len()).collect(),
+                false => table.table.key_indexes(),
+            };
+            let texts = places.into_iter().map(|column| {
                 let text = fields.get(column).and_then(|field| field.text()).ok_or(TailError::Line)?;
                 String::from_utf8(text.into_owned()).map_err(|_| TailError::Line)
             });

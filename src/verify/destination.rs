@@ -23,9 +23,9 @@ pub(super) async fn compare(
     captured: &Captured,
 ) -> Result<Compared, VerifyError> {
     let here = destination.columns(&captured.table.name).await?;
-    let (texts, left_out) = prepare(&captured.table, &here)?;
+    let (ours, theirs, left_out) = prepare(captured, &here)?;
     in_rounds(&captured.table.name, async |waiting: Option<Vec<KeyHash>>| {
-        let round = Round { config, source, destination, captured, texts: &texts };
+        let round = Round { config, source, destination, captured, ours: &ours, theirs: &theirs };
         let found = round.run(waiting).await;
         // Nothing is held while this waits for the next round, and after an error the sessions are used again.
         let ended = source.end().await.and(destination.end().await);
@@ -36,8 +36,10 @@ pub(super) async fn compare(
     .await
 }
 
-/// Prepares the statements; returns them and the names of the columns that the destination computes.
-fn prepare(table: &Table, here: &[Here]) -> Result<(Texts, Vec<String>), VerifyError> {
+/// Prepares the statements for the source and for the destination; returns them and the names of the columns that the
+/// destination computes.
+fn prepare(captured: &Captured, here: &[Here]) -> Result<(Texts, Texts, Vec<String>), VerifyError> {
+    let table = &captured.table;
     let name = || table.name.clone();
     if here.is_empty() {
         return Err(VerifyError::NoTable(name()));
@@ -61,7 +63,8 @@ fn prepare(table: &Table, here: &[Here]) -> Result<(Texts, Vec<String>), VerifyE
         let found = columns.iter().find(|compared| compared.column.name == *column);
         key.push(found.ok_or_else(|| VerifyError::GeneratedKey { table: name(), column: column.clone() })?);
     }
-    Ok((Texts::new(&table.name, &columns, &key), left_out))
+    let texts = |relation| Texts::new(relation, &columns, &key);
+    Ok((texts(captured.relation()), texts(table.name.quoted()), left_out))
 }
 
 /// One look at both sides.
@@ -70,7 +73,8 @@ struct Round<'a> {
     source: &'a Side,
     destination: &'a Side,
     captured: &'a Captured,
-    texts: &'a Texts,
+    ours: &'a Texts,
+    theirs: &'a Texts,
 }
 
 impl Round<'_> {
@@ -79,8 +83,7 @@ impl Round<'_> {
         waiting: Option<Vec<KeyHash>>,
     ) -> Result<Option<(Compared, Vec<KeyHash>)>, VerifyError> {
         let Some(base) = self.open().await? else { return Ok(None) };
-        let Some(in_flight) = self.source.in_flight(self.texts, &self.captured.log_table, &base).await?
-        else {
+        let Some(in_flight) = self.source.in_flight(self.ours, &self.captured.log_table, &base).await? else {
             return Ok(None);
         };
         let (wanted, keys, in_flight) = match waiting {
@@ -93,16 +96,16 @@ impl Round<'_> {
             }
         };
         let (ours, theirs) = tokio::try_join!(
-            self.source.digest(self.texts, wanted, &keys),
-            self.destination.digest(self.texts, wanted, &keys)
+            self.source.digest(self.ours, wanted, &keys),
+            self.destination.digest(self.theirs, wanted, &keys)
         )?;
         let rows = ours.iter().map(|(_, bucket)| bucket.rows as u64).sum();
         let mut found = Compared { rows, pass: base.pass, ..Compared::default() };
         let buckets = differing(ours, theirs);
         if !buckets.is_empty() {
             let (ours, theirs) = tokio::try_join!(
-                self.source.rows(self.texts, wanted, &keys, &buckets),
-                self.destination.rows(self.texts, wanted, &keys, &buckets)
+                self.source.rows(self.ours, wanted, &keys, &buckets),
+                self.destination.rows(self.theirs, wanted, &keys, &buckets)
             )?;
             merge(&self.captured.table, ours, theirs, &mut found).await?;
         }

@@ -227,7 +227,7 @@ impl Looker<'_> {
         let table = &self.captured.table;
         let columns: Vec<String> =
             table.columns.iter().map(|column| format!("t.{}", quote_ident(&column.name))).collect();
-        let mut lines = self.source.copy(&sql::copy_table(&table.name, &columns)).await?;
+        let mut lines = self.source.copy(&sql::copy_table(&self.captured.relation(), &columns)).await?;
         let mut json = Vec::new();
         while let Some(line) = lines.try_next().await? {
             let fields: Vec<Field<'_>> = Fields::new(&line).collect();

@@ -9,6 +9,7 @@ mod history;
 mod mirror;
 mod passes;
 mod pipeline;
+mod selection;
 mod server;
 mod source;
 mod types;

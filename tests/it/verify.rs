@@ -3,6 +3,7 @@
 mod errors;
 mod live;
 mod planted;
+mod selected;
 
 use serde_json::Value;
 
