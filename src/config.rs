@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::rename::Renames;
 use crate::selection::{Mask, Selection};
 use crate::table::CaptureMode;
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub mirror: Mirror,
     /// Logging.
     pub log: Log,
+    /// Under which names tables are at the targets.
+    pub rename: Renames,
     /// What differs for single tables.
     pub table: Vec<TableOverride>,
 }
@@ -512,6 +515,12 @@ impl Config {
     }
 
     fn validate_tables(&self) -> Result<(), ConfigError> {
+        for rule in &self.rename.0 {
+            if let Some(why) = rule.problem() {
+                let why = format!("from {:?} to {:?} {why}", rule.from, rule.to);
+                return Err(ConfigError::Invalid { key: "rename", why });
+            }
+        }
         let mut names = BTreeSet::new();
         for table in &self.table {
             let name = &table.name;

@@ -245,6 +245,7 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
         }
         decided.tables.push((source, plan));
     }
+    refuse_shared_names(&mut decided, &registered, config);
     if decided.salt.is_some() && state.salt.is_none() {
         let salt_table = include_str!("../../sql/capture/salt_table.sql");
         decided.setup.push(render(salt_table, &[("schema", &quote_ident(schema))]));
@@ -255,6 +256,32 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
         .map(|row| row.name.clone())
         .collect();
     Ok(decided)
+}
+
+/// Refuses tables that would have the same name at the targets as another one.
+fn refuse_shared_names(decided: &mut Decided, registered: &[Registered], config: &Config) {
+    let kept = registered.iter().map(|row| (row.relation, &row.name));
+    let mut taken: Vec<(TableName, u32, TableName)> = kept
+        .filter(|(oid, name)| {
+            !decided.tables.iter().any(|(source, _)| source.oid == *oid || source.name == **name)
+        })
+        .map(|(oid, name)| (config.rename.name(name), oid, name.clone()))
+        .collect();
+    let tables = std::mem::take(&mut decided.tables);
+    for (source, plan) in tables {
+        let there = config.rename.name(&source.name);
+        match taken.iter().find(|(name, ..)| *name == there) {
+            Some((_, _, other)) => decided.refused.push(Refusal {
+                table: source.name,
+                why: format!("it would be {there} at the targets, as {other} is"),
+                way_out: "correct [[rename]]".into(),
+            }),
+            None => {
+                taken.push((there, source.oid, source.name.clone()));
+                decided.tables.push((source, plan));
+            }
+        }
+    }
 }
 
 /// The registry's row of a table: by object id; by name where the table of that id is gone.

@@ -12,7 +12,7 @@ use super::rounds::{Compared, Difference, in_rounds};
 use super::sql::{Texts, Wanted};
 use crate::capture::Captured;
 use crate::config::Config;
-use crate::table::Table;
+use crate::table::{Table, TableName};
 use crate::wire::{encode_string, encode_value};
 
 /// Compares one table; both sessions are free.
@@ -22,10 +22,12 @@ pub(super) async fn compare(
     destination: &Side,
     captured: &Captured,
 ) -> Result<Compared, VerifyError> {
-    let here = destination.columns(&captured.table.name).await?;
-    let (ours, theirs, left_out) = prepare(captured, &here)?;
+    let there = config.rename.name(&captured.table.name);
+    let here = destination.columns(&there).await?;
+    let (ours, theirs, left_out) = prepare(captured, &there, &here)?;
     in_rounds(&captured.table.name, async |waiting: Option<Vec<KeyHash>>| {
-        let round = Round { config, source, destination, captured, ours: &ours, theirs: &theirs };
+        let round =
+            Round { config, source, destination, captured, there: &there, ours: &ours, theirs: &theirs };
         let found = round.run(waiting).await;
         // Nothing is held while this waits for the next round, and after an error the sessions are used again.
         let ended = source.end().await.and(destination.end().await);
@@ -38,9 +40,13 @@ pub(super) async fn compare(
 
 /// Prepares the statements for the source and for the destination; returns them and the names of the columns that the
 /// destination computes.
-fn prepare(captured: &Captured, here: &[Here]) -> Result<(Texts, Texts, Vec<String>), VerifyError> {
+fn prepare(
+    captured: &Captured,
+    there: &TableName,
+    here: &[Here],
+) -> Result<(Texts, Texts, Vec<String>), VerifyError> {
     let table = &captured.table;
-    let name = || table.name.clone();
+    let name = || there.clone();
     if here.is_empty() {
         return Err(VerifyError::NoTable(name()));
     }
@@ -64,7 +70,7 @@ fn prepare(captured: &Captured, here: &[Here]) -> Result<(Texts, Texts, Vec<Stri
         key.push(found.ok_or_else(|| VerifyError::GeneratedKey { table: name(), column: column.clone() })?);
     }
     let texts = |relation| Texts::new(relation, &columns, &key);
-    Ok((texts(captured.relation()), texts(table.name.quoted()), left_out))
+    Ok((texts(captured.relation()), texts(there.quoted()), left_out))
 }
 
 /// One look at both sides.
@@ -73,6 +79,8 @@ struct Round<'a> {
     source: &'a Side,
     destination: &'a Side,
     captured: &'a Captured,
+    /// The table at the destination.
+    there: &'a TableName,
     ours: &'a Texts,
     theirs: &'a Texts,
 }
@@ -116,7 +124,7 @@ impl Round<'_> {
     /// locked.
     async fn open(&self) -> Result<Option<Base>, VerifyError> {
         let Captured { table, log_table, .. } = self.captured;
-        if !self.destination.begin(&[&table.name]).await? {
+        if !self.destination.begin(&[self.there]).await? {
             return Ok(None);
         }
         let prefix = self.config.topic_prefix();

@@ -32,7 +32,8 @@ pub(super) async fn compare(
     captured: &Captured,
 ) -> Result<Compared, VerifyError> {
     let table = Arc::new(captured.table.clone());
-    let mirror = Mirrored::open(clickhouse, &Policies::new(config), &table).await?;
+    let name = config.rename.name(&table.name);
+    let mirror = Mirrored::open(clickhouse, &Policies::new(config), &name, &table).await?;
     let encoder = TableEncoder::new(&table, "", "");
     let looker = Looker { config, source, offsets, captured, mirror: &mirror, encoder: &encoder };
     in_rounds(&captured.table.name, async |waiting: Option<Vec<Digest>>| {

@@ -11,6 +11,7 @@ mod passes;
 mod pipeline;
 mod selection;
 mod server;
+mod tables;
 mod source;
 mod types;
 mod verify;
