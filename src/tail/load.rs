@@ -50,6 +50,9 @@ pub(super) struct Loading {
     key: Vec<KeyColumn>,
     /// Rows of the next chunk at most.
     rows: usize,
+    /// Rows that were read and the last one's key, where the table's keys must not leave the source and be part of the
+    /// position: without it the copying begins again.
+    secret: Option<(u64, Vec<String>)>,
     noted: Instant,
     said: Instant,
 }
@@ -139,7 +142,7 @@ impl Tail {
         tracing::info!(table = %name, run = request.run, "copying existing rows");
         let now = Instant::now();
         let rows = self.window_rows as usize;
-        self.loads.loading = Some(Loading { request, table, key, rows, noted: now, said: now });
+        self.loads.loading = Some(Loading { request, table, key, rows, secret: None, noted: now, said: now });
         Ok(true)
     }
 
@@ -179,9 +182,11 @@ impl Tail {
         let version = self.position.offset.max(self.marks.floor(pass.until.xmin));
         let request = &loading.request;
         let mut row = captured.row("t");
-        // Masked keys have another order, and are no place to go on from.
-        let own_keys = captured.selection.hashes();
-        if own_keys {
+        let is_secret = captured.table.key.iter().any(|key| captured.selection.mask.contains_key(key));
+        if is_secret {
+            // A hash has another order than the key, and is no place to go on from.
+            let known = loading.secret.take().filter(|(rows, _)| *rows == load.rows);
+            (load.rows, load.after) = known.unwrap_or_default();
             for (number, key) in loading.key.iter().enumerate() {
                 row.push_str(&format!(", t.{} as cdc_key_{number}", quote_ident(&key.name)));
             }
@@ -232,7 +237,7 @@ impl Tail {
         if rows > 0 {
             let fields: Vec<_> = Fields::new(&last).collect();
             let width = table.table.columns.len();
-            let places = match own_keys {
+            let places = match is_secret {
                 true => (width..width + loading.key.len()).collect(),
                 false => table.table.key_indexes(),
             };
@@ -243,6 +248,9 @@ impl Tail {
             load.after = texts.collect::<Result<_, _>>()?;
             let fitting = rows * self.window_bytes / (builder.bytes.len() - size).max(1);
             loading.rows = fitting.clamp(1, self.window_rows as usize);
+        }
+        if is_secret {
+            loading.secret = Some((load.rows, std::mem::take(&mut load.after)));
         }
         let chunk = ReadChunk {
             run: load.run,

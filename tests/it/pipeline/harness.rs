@@ -116,12 +116,6 @@ impl Pipeline {
         std::fs::write(self.config(), text).unwrap();
     }
 
-    /// Adds lines to the configuration file: what the environment cannot say.
-    pub(crate) fn configure(&self, toml: &str) {
-        let text = std::fs::read_to_string(self.config()).unwrap();
-        std::fs::write(self.config(), format!("{text}{toml}\n")).unwrap();
-    }
-
     pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("tripline.toml")
     }

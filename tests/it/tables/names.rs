@@ -105,7 +105,7 @@ async fn tables_are_renamed_at_both_targets_and_compared_there() {
     assert!(reset.contains("archive of.sold orders"), "{reset}");
     assert_eq!(value(&pipeline.to, "select count(*) from \"archive of\".\"sold orders\"").await, "0");
 
-    pipeline.configure("[[rename]]\nfrom = 'public.sales__orders'\nto = 'public.orders'");
+    pipeline.configure("\n[[rename]]\nfrom = 'public.sales__orders'\nto = 'public.orders'");
     let shared = pipeline.command("init").await;
     assert_eq!(shared.code, Some(2));
     let why = "public.sales__orders: it would be public.orders at the targets, as public.orders is";

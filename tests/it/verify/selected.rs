@@ -21,9 +21,19 @@ mask = { email = \"hash\" }";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_of_a_table_reaches_both_targets_and_nothing_else_does() {
-    let settings = [("mask.salt", "a long salt")];
+    let settings = [("source.snapshot", "initial"), ("mask.salt", "a long salt"), ("tail.window_rows", "100")];
     let pipeline = Pipeline::create(&settings, SCHEMA).await;
     pipeline.configure(SELECTION);
+    // Some rows are there before, and come as a snapshot, in more than one chunk.
+    run(
+        &pipeline.from,
+        &format!(
+            "insert into people select n, '{MARKER}' || n, '030', case when n % 2 = 0 then 'DE' end, '{MARKER}'
+               from generate_series(1001, 1300) n;
+             insert into accounts select '{MARKER}' || n, n % 100 + 200 from generate_series(1001, 1500) n"
+        ),
+    )
+    .await;
     pipeline.init().await;
     let daemon = pipeline.start_ready("run").await;
     run(
@@ -39,11 +49,12 @@ async fn a_part_of_a_table_reaches_both_targets_and_nothing_else_does() {
     )
     .await;
     let expected = value(&pipeline.from, "select count(*) from people where country = 'DE'").await;
+    pipeline.fine("snapshot --wait").await;
     pipeline.caught_up().await;
     let verified = verify(&pipeline, "").await;
     assert_eq!(verified.code, Some(0), "{:#}", verified.answer);
     for target in ["postgres", "clickhouse"] {
-        assert_eq!(verified.sum(target, "rows"), expected.parse::<u64>().unwrap() + 450, "{target}");
+        assert_eq!(verified.sum(target, "rows"), expected.parse::<u64>().unwrap() + 950, "{target}");
     }
     let joined = "select count(*) from people join accounts using (email) where phone = '049'";
     assert_ne!(value(&pipeline.to, joined).await, "0", "equal values have equal hashes in both tables");
@@ -55,6 +66,10 @@ async fn a_part_of_a_table_reaches_both_targets_and_nothing_else_does() {
         let messages = tokio::task::block_in_place(|| topics.read(table));
         assert!(messages.iter().all(|message| !format!("{message:?}").contains(MARKER)), "{table}");
     }
+    let config = tripline::config::Config::load(Some(&pipeline.config())).unwrap();
+    let cuts = tokio::task::block_in_place(|| tripline::publish::read_cuts(&config, 0)).unwrap();
+    let chunks = cuts.iter().filter(|recorded| recorded.cut.position.load.is_some()).count();
+    assert!(chunks > 5 && !format!("{cuts:?}").contains(MARKER), "no key in any position");
 
     run(&pipeline.to, "update people set phone = '04' where id = 10; delete from people where id = 20").await;
     run(&pipeline.to, "insert into people values (1, 'x', null, 'DE')").await;
