@@ -5,11 +5,12 @@
 //!                                                                              with positions and cut
 //! ```
 //!
-//! `fold`, `held`, `encode`, `schema`, `order`, `sql` and `script` are pure; `postgres` talks to the server.
+//! `fold`, `held`, `encode`, `holds`, `schema`, `order`, `sql` and `script` are pure; `postgres` talks to the server.
 
 mod fold;
 mod held;
 mod encode;
+mod holds;
 mod schema;
 mod order;
 mod sql;

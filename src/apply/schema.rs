@@ -1,6 +1,7 @@
 //! What a destination table must look like, and how one is created (pure: `postgres/inspect.rs` looks and runs).
 
 use super::encode::Slot;
+use super::holds::holds;
 use crate::table::{Column, Kind, Table, TableName, quote_ident, quote_literal};
 
 /// A table as the destination's catalog describes it.
@@ -81,6 +82,11 @@ pub(super) enum Unfit {
          lose digits without an error; alter it to {there}"
     )]
     Narrower { table: TableName, column: String, here: String, there: String },
+    #[error(
+        "column \"{column}\" of table {table} is {here} at the destination, which cannot hold every {there} of the \
+         source; alter it to {there}"
+    )]
+    Another { table: TableName, column: String, here: String, there: String },
     #[error(
         "key column \"{column}\" of table {table} is {here} at the destination and {there} at the source, which \
          would take different keys for equal; alter it to {there}"
@@ -172,6 +178,14 @@ pub(super) fn shape(table: &Table, found: &Found) -> Result<Shape, Unfit> {
                 there: column.declared.clone(),
             });
         }
+        if !holds(column, &here.declared) {
+            return Err(Unfit::Another {
+                table: name(),
+                column: column.name.clone(),
+                here: here.declared.clone(),
+                there: column.declared.clone(),
+            });
+        }
         shape.overriding |= !here.identity.is_empty();
         let kind = match (column.kind(), here.delimiter) {
             // The log holds arrays of other types than the server's own as text[].
@@ -257,7 +271,7 @@ fn merges(there: &str, here: &str) -> bool {
 }
 
 /// Splits `numeric(10,2)` into `numeric` and its numbers; what stands behind the parenthesis belongs to the name.
-fn split_type(declared: &str) -> (String, Vec<u32>) {
+pub(super) fn split_type(declared: &str) -> (String, Vec<u32>) {
     let split = declared.split_once('(').and_then(|(base, rest)| Some((base, rest.split_once(')')?)));
     let Some((base, (digits, rest))) = split else { return (declared.to_owned(), Vec::new()) };
     let digits: Option<Vec<u32>> = digits.split(',').map(|digit| digit.trim().parse().ok()).collect();

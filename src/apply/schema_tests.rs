@@ -39,13 +39,13 @@ fn found(columns: &[(&str, &str)]) -> Found {
 #[test]
 fn a_fitting_table_is_written_column_by_column() {
     let source = table(&[("a", "text"), ("id", "integer"), ("g", "integer")]);
-    let mut here = found(&[("id", "bigint"), ("g", "integer"), ("a", "character varying(3)")]);
+    let mut here = found(&[("id", "bigint"), ("g", "integer"), ("a", "character varying")]);
     here.columns[1].generated = true;
     here.columns[0].identity = "a".into();
     let shape = shape(&source, &here).unwrap();
     let names: Vec<_> = shape.columns.iter().map(|slot| (slot.name.as_str(), slot.hint)).collect();
     assert_eq!(names, [("a", 0), ("id", 1)]);
-    assert_eq!(shape.types, ["character varying(3)", "bigint"]);
+    assert_eq!(shape.types, ["character varying", "bigint"]);
     assert_eq!((shape.key[0].name.as_str(), shape.key[0].hint), ("id", 0));
     assert!(shape.overriding, "the key may be an identity column");
 }
@@ -81,6 +81,8 @@ fn what_does_not_fit_is_named() {
     let mut identity = good.clone();
     identity.columns[1].identity = "a".into();
     assert!(matches!(shape(&source, &identity), Err(Unfit::Identity { .. })));
+    let another = found(&[("id", "integer"), ("a", "integer")]);
+    assert!(matches!(shape(&source, &another), Err(Unfit::Another { column, .. }) if column == "a"));
     let mut more = good.clone();
     more.columns.push(FoundColumn { name: "x".into(), not_null: true, ..FoundColumn::default() });
     assert!(matches!(shape(&source, &more), Err(Unfit::NotNull { .. })));

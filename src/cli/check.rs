@@ -1,14 +1,18 @@
 //! `tripline check`: everything that tripline depends on, one finding a line.
 
+use std::sync::Arc;
+
 use super::Outcome;
-use crate::apply;
+use crate::apply::PostgresTarget;
 use crate::capture::{self, Finding, Severity};
 use crate::config::Config;
 use crate::error::{Error, chain};
-use crate::mirror;
+use crate::mirror::{ClickHouseTarget, Policies};
 use crate::offset;
 use crate::publish;
+use crate::runtime::GroupStore;
 use crate::session;
+use crate::table::{Table, TableName};
 
 pub(super) async fn run(config: &Config, json: bool) -> Result<Outcome, Error> {
     let findings = findings(config).await?;
@@ -44,14 +48,15 @@ async fn findings(config: &Config) -> Result<Vec<Finding>, Error> {
         Ok(mut client) => {
             found.extend(capture::findings(&mut client, config).await);
             if let Ok(captured) = capture::load(&client, &config.capture.schema).await {
-                tables = captured.into_iter().map(|captured| captured.table.name).collect();
+                tables = captured.into_iter().map(|captured| Arc::new(captured.table)).collect();
             }
         }
         Err(error) => {
             found.push(unreachable("source.connect", &error, "start the server or correct source.url"))
         }
     }
-    match tokio::task::block_in_place(|| publish::missing_topics(config, &tables)) {
+    let names: Vec<TableName> = tables.iter().map(|table: &Arc<Table>| table.name.clone()).collect();
+    match tokio::task::block_in_place(|| publish::missing_topics(config, &names)) {
         Ok(missing) if missing.is_empty() => {}
         Ok(missing) => found.push(Finding {
             id: "kafka.topics",
@@ -67,15 +72,28 @@ async fn findings(config: &Config) -> Result<Vec<Finding>, Error> {
             ));
         }
     }
-    if let Some(url) = config.destination_url()?
-        && let Err(error) = apply::progress(url, &config.pipeline).await
-    {
-        found.push(unreachable("destination.connect", &error, "start the server or correct destination.url"));
+    if let Some(url) = config.destination_url()? {
+        let target = PostgresTarget::new(url, &config.pipeline, &config.apply);
+        match target.misfits(&tables).await {
+            Ok(misfits) => found.extend(misfits.iter().map(|why| misfit("destination.table", why))),
+            Err(error) => found.push(unreachable(
+                "destination.connect",
+                &error,
+                "start the server or correct destination.url",
+            )),
+        }
     }
-    if let Some(clickhouse) = &config.clickhouse
-        && let Err(error) = mirror::ping(clickhouse).await
-    {
-        found.push(unreachable("clickhouse.connect", &error, "start the server or correct clickhouse.url"));
+    if let Some(clickhouse) = &config.clickhouse {
+        let store = GroupStore::new(&Arc::new(config.clone()));
+        let mut target = ClickHouseTarget::new(clickhouse, store).with_policies(Policies::new(config));
+        match target.misfits(&tables).await {
+            Ok(misfits) => found.extend(misfits.iter().map(|why| misfit("clickhouse.table", why))),
+            Err(error) => found.push(unreachable(
+                "clickhouse.connect",
+                &error,
+                "start the server or correct clickhouse.url",
+            )),
+        }
     }
     match offset::read(&config.offset.dir, &config.pipeline) {
         Ok(Some(_)) => {}
@@ -92,6 +110,12 @@ async fn findings(config: &Config) -> Result<Vec<Finding>, Error> {
         Err(error) => found.push(unreachable("offset.unusable", &error, "tripline offset recover")),
     }
     Ok(found)
+}
+
+/// A table at a target that cannot take the source's changes; behind the semicolon stands the way out.
+fn misfit(id: &'static str, why: &str) -> Finding {
+    let (evidence, fix) = why.split_once("; ").or_else(|| why.split_once(": ")).unwrap_or((why, ""));
+    Finding { id, severity: Severity::Error, evidence: evidence.to_owned(), fix: fix.to_owned() }
 }
 
 fn unreachable(id: &'static str, error: &dyn std::error::Error, fix: &str) -> Finding {

@@ -22,7 +22,7 @@ use crate::consume::{Positions, Progress, TargetError};
 
 pub use compare::{BUCKETS, Bucket, Digest, Mirrored};
 pub use policy::Policies;
-pub use target::{ClickHouseTarget, ping, reset};
+pub use target::{ClickHouseTarget, reset};
 
 /// Where the mirror's progress is kept. ClickHouse has no transaction over several tables, so it is kept outside, in
 /// Kafka's consumer group, and moved only when ClickHouse has confirmed every row: what is then applied a second

@@ -17,7 +17,6 @@ use super::sql;
 use crate::config;
 use crate::consume::{Batch, Resumed, Target, TargetError};
 use crate::failpoint;
-use crate::rename::Renames;
 use crate::table::{Table, TableName};
 
 /// Tables that are inserted into at the same time.
@@ -33,7 +32,6 @@ pub struct ClickHouseTarget<S> {
     server: Server,
     database: String,
     policies: Policies,
-    renames: Renames,
     store: S,
     /// Per table and schema version.
     plans: HashMap<(TableName, u32), Arc<TablePlan>>,
@@ -58,7 +56,6 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
             server: Server::new(config),
             database: config.database.clone(),
             policies: Policies::default(),
-            renames: Renames::default(),
             store,
             plans: HashMap::new(),
             owners: HashMap::new(),
@@ -72,13 +69,6 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
         Self { policies, ..self }
     }
 
-    /// Writes tables under other names.
-    #[must_use]
-    pub fn renamed(mut self, renames: &Renames) -> Self {
-        self.renames = renames.clone();
-        self
-    }
-
     /// Makes the server ready for changes of `tables`, as [`Target::prepare`] does; the stored progress is not touched.
     pub async fn install(&mut self, tables: &[Arc<Table>]) -> Result<(), TargetError> {
         self.prepare_database().await?;
@@ -86,6 +76,29 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
             self.prepare_table(table).await?;
         }
         Ok(())
+    }
+
+    /// Says which of these tables' changes could not be mirrored, and why. Nothing is altered.
+    pub async fn misfits(&mut self, tables: &[Arc<Table>]) -> Result<Vec<String>, TargetError> {
+        check_version(&self.server).await?;
+        let mut misfits = Vec::new();
+        for table in tables {
+            match self.look_at(table).await {
+                Ok(()) => {}
+                Err(TargetError::Setup { why, source: None, .. }) => misfits.push(why),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(misfits)
+    }
+
+    async fn look_at(&mut self, table: &Table) -> Result<(), TargetError> {
+        let name = sql::target_name(&table.name);
+        self.claim(&name, table)?;
+        let found = look_up(&self.server, &self.database, &name, &sql::view_name(&name)).await?;
+        let target = sql::qualified(&self.database, &name);
+        let check = |existing: &Existing| existing.check(&target, table, &self.policies).map(drop);
+        found.table.as_ref().map_or(Ok(()), check).map_err(error::setup)
     }
 
     async fn prepare_database(&mut self) -> Result<(), TargetError> {
@@ -101,7 +114,7 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
     }
 
     async fn prepare_table(&mut self, table: &Arc<Table>) -> Result<(), TargetError> {
-        let name = sql::target_name(&self.renames.name(&table.name));
+        let name = sql::target_name(&table.name);
         let view = sql::view_name(&name);
         let newest = self.claim(&name, table)?;
         let target = sql::qualified(&self.database, &name);
@@ -145,7 +158,7 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
         let (owner, version) = self.owners.entry(name.to_owned()).or_insert(owned);
         if *owner != table.name {
             return Err(error::setup(format!(
-                "{owner} and {} would share the table {name}; give one of them another name with [[rename]], or leave one out",
+                "{owner} and {} would share the table {name}; rename one of them or leave one out",
                 table.name
             )));
         }
@@ -280,7 +293,7 @@ impl<S: ProgressStore> Target for ClickHouseTarget<S> {
     }
 }
 
-async fn check_version(server: &Server) -> Result<String, TargetError> {
+async fn check_version(server: &Server) -> Result<(), TargetError> {
     let found: Vec<String> = server.rows("read the server's version", "SELECT version()").await?;
     let version = found.into_iter().next().unwrap_or_default();
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or_default());
@@ -288,12 +301,7 @@ async fn check_version(server: &Server) -> Result<String, TargetError> {
         let (major, minor) = OLDEST_VERSION;
         return Err(error::setup(format!("the server is {version}; {major}.{minor} or newer is needed")));
     }
-    Ok(version)
-}
-
-/// Asks the configured server for its version. Errors as [`Target::resume`] returns them.
-pub async fn ping(config: &config::ClickHouse) -> Result<String, TargetError> {
-    check_version(&Server::new(config)).await
+    Ok(())
 }
 
 /// Removes the mirror of the given tables: views and tables, with all rows. What does not exist is passed over.

@@ -2,12 +2,14 @@
 
 mod fixture;
 mod proxy;
+mod ranges;
 mod tables;
 mod types;
 
-use fixture::{Fixture, orders, with_database};
+use fixture::{Fixture, MemoryStore, orders, with_database};
 use tripline::consume::{Target, TargetError};
 use tripline::event::Op;
+use tripline::mirror::ClickHouseTarget;
 
 #[tokio::test]
 async fn inserts_updates_and_deletes_show_in_the_view() {
@@ -217,10 +219,13 @@ async fn rows_that_somebody_removed_come_back_with_a_rewind() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable_and_a_wrong_address_is_not() {
-    let config = |url: &str| tripline::config::ClickHouse { url: url.into(), ..Default::default() };
+    let misfits = async |url: &str| {
+        let config = tripline::config::ClickHouse { url: url.into(), ..Default::default() };
+        ClickHouseTarget::new(&config, MemoryStore::default()).misfits(&[]).await.unwrap_err()
+    };
     let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let error = tripline::mirror::ping(&config(&format!("http://127.0.0.1:{port}"))).await.unwrap_err();
+    let error = misfits(&format!("http://127.0.0.1:{port}")).await;
     assert!(matches!(error, TargetError::Unavailable { .. }), "{error:?}");
-    let error = tripline::mirror::ping(&config("nonsense")).await.unwrap_err();
+    let error = misfits("nonsense").await;
     assert!(matches!(error, TargetError::Setup { .. }), "{error:?}");
 }

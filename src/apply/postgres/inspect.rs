@@ -118,7 +118,7 @@ async fn make_schema(client: &Client, name: &str, way: Missing) -> Result<(), No
 }
 
 /// Makes sure that a column's type is there: enums are created and completed, others must be there.
-async fn make_type(
+pub(super) async fn make_type(
     client: &Client,
     table: &TableName,
     column: &Column,
@@ -156,7 +156,7 @@ async fn make_type(
 }
 
 /// Describes the destination's table, `None` when there is none.
-async fn find(client: &Client, name: &TableName) -> Result<Option<Found>, TargetError> {
+pub(super) async fn find(client: &Client, name: &TableName) -> Result<Option<Found>, TargetError> {
     let failed = |error| setup("cannot look at a table", error);
     let table = client
         .query_opt(include_str!("../../../sql/apply/table.sql"), &[&name.schema, &name.name])

@@ -2,7 +2,7 @@
 
 use tripline::consume::{Target, TargetError};
 use tripline::event::Op;
-use tripline::mirror::{ping, reset};
+use tripline::mirror::reset;
 
 use super::fixture::{Database, Fixture, orders, table, with_database};
 
@@ -192,7 +192,6 @@ async fn a_reset_removes_tables_views_and_remembered_tokens() {
         // Gone under a running target: it looks again and makes its table.
         mirror.target.apply(&batch).await.unwrap();
         assert_eq!(db.read("SELECT id FROM orders_current").await, "1\n");
-        assert!(ping(&db.config()).await.unwrap().contains('.'));
     })
     .await;
 }
