@@ -126,8 +126,7 @@ impl WindowBuilder {
         version: u64,
         at_micros: i64,
     ) -> Result<(), TailError> {
-        // Behind the row may stand what the next chunk goes on from.
-        let columns: Vec<Field<'_>> = Fields::new(line).take(self.tables[index].encoder.width()).collect();
+        let columns: Vec<Field<'_>> = Fields::new(line).collect();
         let (txid, now_millis) = (0, self.now_millis);
         let origin = Origin { cdc_id: version, txid, pass: self.pass, at_micros, now_millis };
         self.add(index, Op::Read, &columns, origin)
@@ -141,6 +140,13 @@ impl WindowBuilder {
         table.encoder.key(op, columns, &mut self.bytes).map_err(wrong)?;
         let middle = self.bytes.len();
         table.encoder.value(op, columns, origin, &mut self.bytes).map_err(wrong)?;
+        if std::str::from_utf8(&self.bytes[start..]).is_err() {
+            let broken =
+                |field: &Field<'_>| field.text().is_some_and(|text| std::str::from_utf8(&text).is_err());
+            let at = columns.iter().position(broken).and_then(|at| table.table.columns.get(at));
+            let column = at.map(|column| column.name.clone()).unwrap_or_default();
+            return Err(wrong(WireError::Encoding { column }));
+        }
         let (key, value) = (start..middle, middle..self.bytes.len());
         self.messages.push(Message { table: index, cdc_id, txid, at_micros, op, key, value });
         Ok(())
@@ -176,6 +182,33 @@ fn micros(text: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::{Table, TableName};
+    use crate::wire::TableEncoder;
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_refused_by_column() {
+        let column = |name: &str| crate::table::Column {
+            name: name.into(),
+            declared: "text".into(),
+            base: "text".into(),
+            delimiter: ',',
+            not_null: false,
+            enum_labels: None,
+            generated: false,
+        };
+        let name = TableName::new("public", "t");
+        let columns = vec![column("id"), column("body")];
+        let table = Table { name, version: 1, columns, key: vec!["id".into()] };
+        let log_table = TableName::new("cdc", "t_cdc");
+        let encoder = TableEncoder::new(&table, "shop", "shop");
+        let tables = Arc::new(vec![LogTable { table, log_table, encoder }]);
+        let mut builder =
+            WindowBuilder { tables, pass: 1, now_millis: 0, messages: Vec::new(), bytes: Vec::new() };
+        assert_eq!(builder.push("7\t0\t1\tI\t2026-11-21 09:00:00+00\t1\tä".as_bytes()).unwrap(), 7);
+        let error = builder.push(b"8\t0\t1\tI\t2026-11-21 09:00:00+00\t1\t\xe4").unwrap_err();
+        let wrong = |source: &WireError| matches!(source, WireError::Encoding { column } if column == "body");
+        assert!(matches!(&error, TailError::Row { cdc_id: 8, source, .. } if wrong(source)), "{error:?}");
+    }
 
     #[test]
     fn timestamps_of_the_log_are_microseconds() {

@@ -25,6 +25,15 @@ pub enum WireError {
         /// What it was read as.
         kind: &'static str,
     },
+    /// A value is not UTF-8, which JSON has to be: PostgreSQL checks neither `"char"` nor databases without an encoding.
+    #[error(
+        "column \"{column}\" holds bytes that are not UTF-8; correct the value and write the row again, or leave the \
+         table out"
+    )]
+    Encoding {
+        /// The column.
+        column: String,
+    },
     /// A COPY line has too few or too many fields.
     #[error("a row of the log has {found} fields instead of {expected}")]
     Fields {
