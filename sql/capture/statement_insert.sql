@@ -4,9 +4,9 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set row_security = off{{settings}}
 set jit = off
-as $tripline${{conflict}}
+as $tripline$
 begin
-  insert into {{log}} (cdc_op, {{columns}}) select 'I', {{row}} from cdc_new t{{where_filter}};
+  insert into {{log}} (cdc_op, {{columns}}) select 'I', {{row}} from cdc_new t;
   return null;
 end
 $tripline$;

@@ -47,7 +47,15 @@ pub(super) fn count(table: &TableName, column: &str, policy: OutOfRange, values:
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
+
+    use super::super::plan::{Existing, TablePlan};
     use super::*;
+    use crate::event::{Change, Op};
+    use crate::table::{Column, Table};
 
     #[test]
     fn a_column_has_its_own_policy_and_a_key_none_that_merges() {
@@ -67,5 +75,86 @@ mod tests {
         assert_eq!(policies.of(&table, "id", true), OutOfRange::String);
         assert_eq!(policies.of(&table, "died", false), OutOfRange::Clamp);
         assert_eq!(policies.of(&TableName::new("sales", "people"), "born", false), OutOfRange::Clamp);
+    }
+
+    /// Counters by their keys.
+    #[derive(Default)]
+    struct Counters(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+    impl metrics::Recorder for Counters {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::from_arc(Arc::clone(self.0.lock().unwrap().entry(key.to_string()).or_default()))
+        }
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    /// Counts what is kept of rows with the columns `day` (a date) and `days` (dates) in columns of these types.
+    fn counted(policy: OutOfRange, types: [&str; 2], rows: &[&str]) -> Vec<(String, u64)> {
+        let column = |name: &str, base: &str| Column {
+            name: name.into(),
+            declared: base.into(),
+            base: base.into(),
+            delimiter: ',',
+            not_null: true,
+            enum_labels: None,
+            generated: false,
+        };
+        let table = Arc::new(Table {
+            name: TableName::new("public", "t"),
+            version: 1,
+            columns: vec![column("id", "int4"), column("day", "date"), column("days", "date[]")],
+            key: vec!["id".into()],
+        });
+        let columns = [("id", "Int32"), ("day", types[0]), ("days", types[1])];
+        let columns = columns.map(|(name, ty)| (name.to_owned(), ty.to_owned())).to_vec();
+        let existing = Existing { columns, ..Existing::default() };
+        let policies = Policies { everywhere: policy, columns: BTreeMap::new() };
+        let plan = TablePlan::new("t".into(), &table, &existing, &policies).unwrap();
+        let counters = Counters::default();
+        metrics::with_local_recorder(&counters, || {
+            for row in rows {
+                let value: Box<[u8]> = row.as_bytes().into();
+                let (key, row) = (Box::default(), 0..value.len());
+                let change = Change { cdc_id: 1, table: Arc::clone(&table), op: Op::Insert, key, value, row };
+                plan.encode(&change, &mut Vec::new()).unwrap();
+            }
+        });
+        let counters = counters.0.into_inner().unwrap();
+        counters.into_iter().map(|(key, count)| (key, count.load(Ordering::Relaxed))).collect()
+    }
+
+    #[test]
+    fn every_value_that_a_policy_keeps_is_counted_and_no_other() {
+        let rows = [
+            r#"{"id":1,"day":"2026-01-01","days":["infinity","1899-12-31",null]}"#,
+            r#"{"id":2,"day":"infinity","days":[]}"#,
+            r#"{"id":3,"day":"0044-03-15 BC","days":["2026-01-01"]}"#,
+        ];
+        let name = |column: &str, policy: &str| {
+            let labels = format!("table = public.t, column = {column}, policy = {policy}");
+            format!("Key(tripline_mirror_out_of_range_total, [{labels}])")
+        };
+        let typed = ["Nullable(Date32)", "Array(Nullable(Date32))"];
+        for (policy, types, arrays) in [
+            (OutOfRange::Null, typed, 2),
+            (OutOfRange::Clamp, typed, 2),
+            // The array is text as a whole.
+            (OutOfRange::String, ["String", "String"], 1),
+        ] {
+            let policy_name = policy.to_string();
+            let expected = [(name("day", &policy_name), 2), (name("days", &policy_name), arrays)];
+            assert_eq!(counted(policy, types, &rows), expected);
+        }
+        let inside = [r#"{"id":1,"day":"2026-01-01","days":[null]}"#];
+        assert!(counted(OutOfRange::Clamp, typed, &inside).is_empty());
+        assert!(counted(OutOfRange::String, ["String", "String"], &inside).is_empty());
     }
 }

@@ -12,7 +12,7 @@ use super::rounds::{Compared, Difference, in_rounds};
 use super::sql::{Texts, Wanted};
 use crate::capture::Captured;
 use crate::config::Config;
-use crate::table::{Table, TableName};
+use crate::table::Table;
 use crate::wire::{encode_string, encode_value};
 
 /// Compares one table; both sessions are free.
@@ -22,12 +22,10 @@ pub(super) async fn compare(
     destination: &Side,
     captured: &Captured,
 ) -> Result<Compared, VerifyError> {
-    let there = config.rename.name(&captured.table.name);
-    let here = destination.columns(&there).await?;
-    let (ours, theirs, left_out) = prepare(captured, &there, &here)?;
+    let here = destination.columns(&captured.table.name).await?;
+    let (texts, left_out) = prepare(&captured.table, &here)?;
     in_rounds(&captured.table.name, async |waiting: Option<Vec<KeyHash>>| {
-        let round =
-            Round { config, source, destination, captured, there: &there, ours: &ours, theirs: &theirs };
+        let round = Round { config, source, destination, captured, texts: &texts };
         let found = round.run(waiting).await;
         // Nothing is held while this waits for the next round, and after an error the sessions are used again.
         let ended = source.end().await.and(destination.end().await);
@@ -38,15 +36,9 @@ pub(super) async fn compare(
     .await
 }
 
-/// Prepares the statements for the source and for the destination; returns them and the names of the columns that the
-/// destination computes.
-fn prepare(
-    captured: &Captured,
-    there: &TableName,
-    here: &[Here],
-) -> Result<(Texts, Texts, Vec<String>), VerifyError> {
-    let table = &captured.table;
-    let name = || there.clone();
+/// Prepares the statements; returns them and the names of the columns that the destination computes.
+fn prepare(table: &Table, here: &[Here]) -> Result<(Texts, Vec<String>), VerifyError> {
+    let name = || table.name.clone();
     if here.is_empty() {
         return Err(VerifyError::NoTable(name()));
     }
@@ -69,8 +61,7 @@ fn prepare(
         let found = columns.iter().find(|compared| compared.column.name == *column);
         key.push(found.ok_or_else(|| VerifyError::GeneratedKey { table: name(), column: column.clone() })?);
     }
-    let texts = |relation| Texts::new(relation, &columns, &key);
-    Ok((texts(captured.relation()), texts(there.quoted()), left_out))
+    Ok((Texts::new(&table.name, &columns, &key), left_out))
 }
 
 /// One look at both sides.
@@ -79,10 +70,7 @@ struct Round<'a> {
     source: &'a Side,
     destination: &'a Side,
     captured: &'a Captured,
-    /// The table at the destination.
-    there: &'a TableName,
-    ours: &'a Texts,
-    theirs: &'a Texts,
+    texts: &'a Texts,
 }
 
 impl Round<'_> {
@@ -91,7 +79,8 @@ impl Round<'_> {
         waiting: Option<Vec<KeyHash>>,
     ) -> Result<Option<(Compared, Vec<KeyHash>)>, VerifyError> {
         let Some(base) = self.open().await? else { return Ok(None) };
-        let Some(in_flight) = self.source.in_flight(self.ours, &self.captured.log_table, &base).await? else {
+        let Some(in_flight) = self.source.in_flight(self.texts, &self.captured.log_table, &base).await?
+        else {
             return Ok(None);
         };
         let (wanted, keys, in_flight) = match waiting {
@@ -104,16 +93,16 @@ impl Round<'_> {
             }
         };
         let (ours, theirs) = tokio::try_join!(
-            self.source.digest(self.ours, wanted, &keys),
-            self.destination.digest(self.theirs, wanted, &keys)
+            self.source.digest(self.texts, wanted, &keys),
+            self.destination.digest(self.texts, wanted, &keys)
         )?;
         let rows = ours.iter().map(|(_, bucket)| bucket.rows as u64).sum();
         let mut found = Compared { rows, pass: base.pass, ..Compared::default() };
         let buckets = differing(ours, theirs);
         if !buckets.is_empty() {
             let (ours, theirs) = tokio::try_join!(
-                self.source.rows(self.ours, wanted, &keys, &buckets),
-                self.destination.rows(self.theirs, wanted, &keys, &buckets)
+                self.source.rows(self.texts, wanted, &keys, &buckets),
+                self.destination.rows(self.texts, wanted, &keys, &buckets)
             )?;
             merge(&self.captured.table, ours, theirs, &mut found).await?;
         }
@@ -125,7 +114,7 @@ impl Round<'_> {
     async fn open(&self) -> Result<Option<Base>, VerifyError> {
         let Captured { table, log_table, .. } = self.captured;
         let copied = self.source.copied(self.config, self.captured).await?;
-        if !self.destination.begin(&[self.there]).await? {
+        if !self.destination.begin(&[&table.name]).await? {
             return Ok(None);
         }
         let prefix = self.config.topic_prefix();

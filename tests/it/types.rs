@@ -3,4 +3,7 @@
 mod random;
 mod cases;
 mod oracle;
+mod clickhouse;
 mod postgres;
+mod misfit;
+mod limits;

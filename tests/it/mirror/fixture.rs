@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use clickhouse::Client;
-use tripline::config;
+use tripline::config::{self, OutOfRange};
 use tripline::consume::{Batch, Positions, Progress, Target, TargetError};
 use tripline::event::{Change, Op};
-use tripline::mirror::{ClickHouseTarget, ProgressStore};
+use tripline::mirror::{ClickHouseTarget, Policies, ProgressStore};
 use tripline::position::Position;
 use tripline::table::{Column, Table, TableName};
 use tripline::wire::{Cut, Fields, Origin, TableEncoder, split_envelope};
@@ -101,6 +101,14 @@ impl Fixture {
         let mut target = ClickHouseTarget::new(&config, MemoryStore::default());
         assert!(target.resume().await.unwrap().positions.is_empty());
         Self { target, next: 0 }
+    }
+
+    /// Starts a target that keeps values outside their types' ranges as the policy says.
+    pub(crate) async fn keeping(db: &Database, policy: OutOfRange) -> Self {
+        let mut config = config::Config::default();
+        config.mirror.out_of_range = policy;
+        let Self { target, next } = Self::new(db).await;
+        Self { target: target.with_policies(Policies::new(&config)), next }
     }
 
     /// What the store holds once the last batch is applied.

@@ -145,7 +145,7 @@ pub(super) const CASES: &[Case] = &[
     case("character varying(9)", &["         "], |r| text(r, 9)),
     case("bpchar", &["a  ", "  ", ""], |r| text(r, 9)),
     case("character(5)", &["ab", "", "  a"], |r| text(r, 5)),
-    case("\"char\"", &["", "\\", "'"], |r| char::from(r.random_range(1..0x80u8)).to_string()),
+    case("\"char\"", &["", "\\", "'", "\\310"], |r| char::from(r.random_range(1..0x80u8)).to_string()),
     case("name", &["Näme", ""], |r| text(r, 15)),
     case("bytea", &["\\x", "\\x000a5c22277f80ff"], |r| format!("\\x{}", hex(r, 300))),
     case("date", &["infinity", "-infinity", "4713-01-01 BC", "0001-12-31 BC", "5874897-12-31"], date),

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use tripline::table::quote_literal;
 
 use super::cases::{CASES, Case, TYPES, WITHOUT_INPUT};
-use super::{oracle, random};
+use super::{clickhouse, oracle, random};
 use crate::db::{run, value};
 use crate::pipeline::harness::Pipeline;
 use crate::pipeline::load::seed;
@@ -105,11 +105,13 @@ async fn random_values_of_every_type_arrive_as_they_were() {
         compared.values,
         compared.by_equality
     );
-    let names = |wrong: &String| {
-        let number = wrong.split(':').next().unwrap()[1..].parse::<usize>().ok();
+    let (mirrored, wrong) = clickhouse::compare(&pipeline.from, &pipeline.mirror, "every").await;
+    println!("{mirrored} values in ClickHouse");
+    let named = |wrong: &String| {
+        let number = wrong.get(1..).and_then(|text| text.split([':', ' ']).next()?.parse::<usize>().ok());
         format!("{} {wrong}", number.map_or("id", |number| cases[number].declared))
     };
-    let wrong: Vec<String> = compared.wrong.iter().map(names).collect();
+    let wrong: Vec<String> = compared.wrong.iter().chain(&wrong).map(named).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     pipeline.stop(daemon).await;
 }

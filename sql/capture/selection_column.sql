@@ -1,2 +1,0 @@
--- For registries of older releases.
-alter table {{schema}}.tables add column if not exists selection jsonb;

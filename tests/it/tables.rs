@@ -1,3 +1,0 @@
-//! Tables of every kind through the whole pipeline: names, keys, partitions.
-
-mod names;
