@@ -11,6 +11,8 @@ grant insert, update on cdc.pipelines, cdc.snapshots to tripline_reader;
 grant usage on sequence cdc.cdc_id_seq to tripline_reader;
 grant delete on all tables in schema cdc to tripline_cleaner;
 revoke delete on cdc.tables, cdc.pipelines, cdc.snapshots from tripline_cleaner;
+-- cdc.salt is there only with hashes as masks; the cleaner has no use for it:
+-- revoke select on cdc.salt from tripline_cleaner;
 -- For snapshots, of the tables that are captured:
 grant usage on schema public to tripline_reader;
 grant select on all tables in schema public to tripline_reader;

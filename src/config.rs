@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::rename::Renames;
+use crate::selection::{Mask, Selection};
 use crate::table::CaptureMode;
 
 /// Everything that can be configured. Times are milliseconds, sizes bytes, as the names say.
@@ -23,6 +25,8 @@ pub struct Config {
     pub source: Source,
     /// How changes are captured.
     pub capture: Capture,
+    /// What masks are made with.
+    pub mask: MaskSettings,
     /// How the log tables are read.
     pub tail: Tail,
     /// Where the offset file lives.
@@ -39,6 +43,8 @@ pub struct Config {
     pub mirror: Mirror,
     /// Logging.
     pub log: Log,
+    /// Under which names tables are at the targets.
+    pub rename: Renames,
     /// What differs for single tables.
     pub table: Vec<TableOverride>,
 }
@@ -82,6 +88,16 @@ impl Default for Capture {
     fn default() -> Self {
         Self { schema: "cdc".into(), mode: CaptureMode::Reread }
     }
+}
+
+/// `[mask]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MaskSettings {
+    /// Salt of the hashes that stand in for masked columns. Only `init` uses it.
+    pub salt: Option<SecretString>,
+    /// File that holds the salt instead.
+    pub salt_file: Option<PathBuf>,
 }
 
 /// `[tail]`
@@ -371,6 +387,30 @@ pub struct TableOverride {
     /// What the mirror does with values that the type of a column cannot hold, by the column's name.
     #[serde(default)]
     pub out_of_range: BTreeMap<String, OutOfRange>,
+    /// Capture these columns alone.
+    #[serde(default)]
+    pub columns: Option<Vec<String>>,
+    /// Capture all columns but these.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// What stands in for a column's values: `"hash"`, `{ value = "…" }` or `{ truncate = 3 }`.
+    #[serde(default)]
+    pub mask: BTreeMap<String, Mask>,
+    /// SQL condition over the row's columns: other rows are not captured.
+    #[serde(default)]
+    pub filter: Option<String>,
+}
+
+impl TableOverride {
+    /// Returns what of the table is captured.
+    pub fn selection(&self) -> Selection {
+        Selection {
+            columns: self.columns.clone(),
+            exclude: self.exclude.clone(),
+            mask: self.mask.clone(),
+            filter: self.filter.clone(),
+        }
+    }
 }
 
 /// A configuration that cannot be used. Exit code 2.
@@ -475,6 +515,12 @@ impl Config {
     }
 
     fn validate_tables(&self) -> Result<(), ConfigError> {
+        for rule in &self.rename.0 {
+            if let Some(why) = rule.problem() {
+                let why = format!("from {:?} to {:?} {why}", rule.from, rule.to);
+                return Err(ConfigError::Invalid { key: "rename", why });
+            }
+        }
         let mut names = BTreeSet::new();
         for table in &self.table {
             let name = &table.name;
@@ -482,6 +528,10 @@ impl Config {
                 "is no schema.table without patterns"
             } else if !names.insert(name) {
                 "stands there twice"
+            } else if table.columns.is_some() && !table.exclude.is_empty() {
+                "has columns and exclude; give one of them"
+            } else if table.filter.as_ref().is_some_and(|filter| filter.trim().is_empty()) {
+                "has an empty filter; take it out"
             } else {
                 continue;
             };

@@ -20,8 +20,8 @@
 //! (messages and cut), `consume::parts` (ranges put in order), `apply::fold` or `mirror::batch`, the target. Positions
 //! follow it and never lead: the offset file after Kafka, `tripline.positions` with the rows, the group after ClickHouse.
 //!
-//! [`config`], [`event`], [`position`], [`table`] and [`wire`] are the vocabulary: pure, without I/O. [`session`] opens
-//! PostgreSQL sessions, [`verify`] compares the targets with the source, [`runtime`] runs the daemons, [`error`] decides
+//! [`config`], [`event`], [`position`], [`table`], [`selection`], [`rename`] and [`wire`] are the vocabulary: pure, without I/O.
+//! [`session`] opens PostgreSQL sessions, [`verify`] compares the targets with the source, [`runtime`] runs the daemons, [`error`] decides
 //! what an error means, [`cli`] is what people type, [`failpoint`] where tests let it die. docs/architecture.md has the
 //! invariants, docs/tail.md the proof.
 
@@ -29,6 +29,8 @@ pub mod config;
 pub mod event;
 pub mod position;
 pub mod table;
+pub mod selection;
+pub mod rename;
 pub mod wire;
 pub mod session;
 pub mod capture;

@@ -5,10 +5,10 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set row_security = off{{settings}}
 set standard_conforming_strings = on
-as $tripline$
+as $tripline${{conflict}}
 begin
   perform pg_catalog.pg_current_xact_id();
-  execute {{leaf_statement}} || pg_catalog.format('%I.%I t', tg_table_schema, tg_table_name);
+  execute {{leaf_statement}} || pg_catalog.format('%I.%I t', tg_table_schema, tg_table_name){{leaf_filter}};
   return null;
 end
 $tripline$;

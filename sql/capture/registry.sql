@@ -16,6 +16,7 @@ select coalesce(json_agg(json_build_object(
   'standing', {{objects}},
   -- By name of the column, which registries of older releases lack.
   'seal', to_jsonb(t) -> 'seal',
+  'selection', to_jsonb(t) -> 'selection',
   'found', {{seal}},
   'off', (
     select coalesce(json_agg(json_build_object('trigger', g.tgname, 'schema', gn.nspname, 'name', gc.relname) order by gc.relname, g.tgname), '[]')

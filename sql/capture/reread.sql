@@ -6,6 +6,7 @@
 --
 -- Keys are taken by union, never by joining transition tables; each is looked up through its index. Sequential scans
 -- are off because the plan is cached for the session, possibly from a time when the table was empty.
+-- With a filter only keys are looked at whose old or new row met it: of a row that never did nothing is logged.
 -- The sort puts the keys that the statement left behind before those that it took.
 create or replace function {{function}}() returns trigger
 language plpgsql security definer
@@ -13,7 +14,7 @@ set search_path = pg_catalog, pg_temp
 set row_security = off{{settings}}
 set enable_seqscan = off
 set jit = off
-as $tripline$
+as $tripline${{conflict}}
 begin
   insert into {{log}} (cdc_op, {{columns}})
   select case when r.cdc_found is null then 'D' when k.cdc_was then 'U' else 'I' end, {{key_or_row}}

@@ -9,7 +9,7 @@ set search_path = pg_catalog, pg_temp
 set row_security = off{{settings}}
 set enable_seqscan = off
 set jit = off
-as $tripline$
+as $tripline${{conflict}}
 begin
   insert into {{log}} (cdc_op, {{columns}})
   select case when e.cdc_gone then 'D' when s.cdc_known then 'U' else 'I' end, {{key_or_row_loose}}

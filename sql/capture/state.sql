@@ -8,6 +8,12 @@ select json_build_object(
   'seal', exists (
     select from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'seal'
     where c.relnamespace = s.oid and c.relname = 'tables'),
+  'selection', exists (
+    select from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'selection'
+    where c.relnamespace = s.oid and c.relname = 'tables'),
+  'salt', (
+    select has_table_privilege(c.oid, 'select')
+    from pg_class c where c.relnamespace = s.oid and c.relname = 'salt' and c.relkind = 'r'),
   'pipelines', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'pipelines' and c.relkind = 'r'),
   'snapshots', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'snapshots' and c.relkind = 'r'),
   'sequence', (

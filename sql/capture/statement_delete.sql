@@ -6,11 +6,11 @@ set search_path = pg_catalog, pg_temp
 set row_security = off{{settings}}
 set enable_seqscan = off
 set jit = off
-as $tripline$
+as $tripline${{conflict}}
 begin
   insert into {{log}} (cdc_op, {{key_columns}})
   select 'D', {{key_k_cast}}
-  from cdc_old k
+  from (select {{key_t}} from cdc_old t{{where_filter}}) k
   left join lateral (select true as cdc_found from only {{source}} t where {{lookup_k}} limit 1) r on true
   where r.cdc_found is null;
   return null;

@@ -4,9 +4,9 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set row_security = off{{settings}}
 set jit = off
-as $tripline$
+as $tripline${{conflict}}
 begin
-  insert into {{log}} (cdc_op, {{columns}}) select 'I', {{row}} from cdc_new t;
+  insert into {{log}} (cdc_op, {{columns}}) select 'I', {{row}} from cdc_new t{{where_filter}};
   return null;
 end
 $tripline$;

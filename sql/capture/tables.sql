@@ -1,7 +1,8 @@
 -- The registry: one row per captured table.
 -- columns: as published (name, type, base, …); objects: what was installed, by name, with a hash, so that a later
 -- change by hand is noticed; definition: hash of the statements that installed it; seal: the row versions of what it
--- rests on, so that what was altered and put back is noticed too.
+-- rests on, so that what was altered and put back is noticed too; selection: columns, masks and filter
+-- that are compiled in, {} for the whole table.
 create table {{schema}}.tables (
   relation      oid primary key,
   schema_name   text not null,
@@ -17,5 +18,6 @@ create table {{schema}}.tables (
   definition    text not null,
   objects       jsonb not null,
   seal          jsonb,
+  selection     jsonb,
   unique (schema_name, table_name)
 );

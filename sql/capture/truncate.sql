@@ -4,10 +4,10 @@ create or replace function {{function}}() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set row_security = off{{settings}}
-as $tripline$
+as $tripline${{conflict}}
 begin
   insert into {{log}} (cdc_op) values ('T');
-  insert into {{log}} (cdc_op, {{columns}}) select 'I', {{row}} from {{source}} t;
+  insert into {{log}} (cdc_op, {{columns}}) select 'I', {{row}} from {{source}} t{{where_filter}};
   return null;
 end
 $tripline$;

@@ -8,6 +8,7 @@ use crate::table::{Column, TableName, quote_literal};
 use super::error::CaptureError;
 use super::query;
 use super::render::render;
+use super::row::salt_table;
 
 /// A relation that a pattern could name.
 #[derive(Debug, Clone, Deserialize)]
@@ -97,6 +98,10 @@ pub(super) struct State {
     pub(super) tables: bool,
     /// The registry has its column for seals.
     pub(super) seal: bool,
+    /// The registry has its column for selections.
+    pub(super) selection: bool,
+    /// Whether this role may read the salt; `None` when there is no table for it.
+    pub(super) salt: Option<bool>,
     pub(super) pipelines: bool,
     pub(super) snapshots: bool,
     /// Numbers as it must; `None` when there is no sequence.
@@ -108,6 +113,19 @@ pub(super) async fn state(client: &impl GenericClient, schema: &str) -> Result<S
     let sql =
         render(include_str!("../../sql/capture/state.sql"), &[("schema_literal", &quote_literal(schema))]);
     query::json(client, "the state of capture", &sql).await
+}
+
+/// Reads the salt of hashes; `None` when there is none, or this role may not read it.
+pub(super) async fn salt(
+    client: &impl GenericClient,
+    schema: &str,
+    state: &State,
+) -> Result<Option<String>, CaptureError> {
+    if state.salt != Some(true) {
+        return Ok(None);
+    }
+    let sql = format!("select pg_catalog.to_json(max(s.salt)) from {} s", salt_table(schema).quoted());
+    query::json(client, "the salt", &sql).await
 }
 
 /// Reads the names of all relations that a pattern could name.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::config::Config;
+use crate::config::{Config, TableOverride};
 use crate::table::{CaptureMode, TableName, quote_ident, quote_literal};
 
 use super::catalog::{self, Source, State};
@@ -15,7 +16,8 @@ use super::pattern::Patterns;
 use super::plan::{self, Plan, Wanted};
 use super::registry::{self, Registered};
 use super::render::render;
-use super::{name, query};
+use super::row::salt_table;
+use super::{name, probe, query};
 
 /// How often a table's lock is tried for, each time for the 2 s that others may have to wait behind us.
 const LOCK_ATTEMPTS: u32 = 4;
@@ -83,6 +85,8 @@ pub struct InitReport {
 #[derive(Debug)]
 pub(super) struct Decided {
     pub(super) setup: Vec<String>,
+    /// The salt of hashes, where another one or none stands in the source.
+    pub(super) salt: Option<SecretString>,
     pub(super) notes: Vec<String>,
     pub(super) tables: Vec<(Source, Plan)>,
     pub(super) refused: Vec<Refusal>,
@@ -107,12 +111,15 @@ pub async fn init(
     for statement in &decided.setup {
         sql.push_str(statement);
     }
+    if decided.salt.is_some() {
+        sql.push_str(&format!("-- mask.salt goes into {}\n", salt_table(schema).quoted()));
+    }
     for (source, plan) in decided.tables.iter().filter(|(_, plan)| !plan.statements.is_empty()) {
         sql.push_str(&format!("begin;\n{}commit;\n", script(source, plan)));
     }
     if !options.dry_run {
-        if !decided.setup.is_empty() {
-            set_up(client, &decided.setup).await?;
+        if !decided.setup.is_empty() || decided.salt.is_some() {
+            set_up(client, schema, &decided).await?;
         }
         for (source, plan) in decided.tables.iter().filter(|(_, plan)| !plan.statements.is_empty()) {
             install(client, schema, source, plan).await?;
@@ -138,7 +145,7 @@ pub async fn init(
 pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decided, CaptureError> {
     let schema = config.capture.schema.as_str();
     let patterns = Patterns::parse(&config.source.tables)?;
-    let transaction = query::begin(client).await?;
+    let mut transaction = query::begin(client).await?;
     let state = catalog::state(&transaction, schema).await?;
     if state.server < 140_000 {
         return Err(CaptureError::TooOld { major: state.server / 10_000 });
@@ -165,10 +172,15 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
         .map(|candidate| candidate.oid);
     let sources = catalog::describe(&transaction, schema, oids).await?;
     let registered = if state.tables { registry::read(&transaction, schema).await? } else { Vec::new() };
-    drop(transaction);
+    let wanted_salt = config.mask.salt.as_ref();
+    let salt = catalog::salt(&transaction, schema, &state).await?;
+    let salted = wanted_salt.is_some() || state.salt.is_some();
+    let resalted =
+        salt.as_ref().is_some_and(|salt| wanted_salt.is_some_and(|new| new.expose_secret() != salt));
 
     let mut decided = Decided {
         setup: setup(schema, &state),
+        salt: None,
         notes: Vec::new(),
         tables: Vec::new(),
         refused: Vec::new(),
@@ -195,14 +207,48 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
         };
         taken.push((log_table.clone(), source.oid));
         let entry = config.table.iter().find(|entry| entry.name == source.name.to_string());
+        let selection = entry.map(TableOverride::selection).unwrap_or_default();
         let wanted = Wanted {
             mode: entry.and_then(|entry| entry.mode).unwrap_or(config.capture.mode),
             key_index: entry.and_then(|entry| entry.key_index.as_deref()),
+            selection: &selection,
         };
-        match plan::plan(schema, &source, wanted, row, &log_table) {
-            Ok(plan) => decided.tables.push((source, plan)),
-            Err(refusal) => decided.refused.push(refusal),
+        let mut plan = match plan::plan(schema, &source, wanted, row, &log_table) {
+            Ok(plan) => plan,
+            Err(refusal) => {
+                decided.refused.push(refusal);
+                continue;
+            }
+        };
+        if selection.hashes() && !salted {
+            decided.refused.push(Refusal {
+                table: source.name,
+                why: "it has a hash as a mask and there is no salt".into(),
+                way_out: "set mask.salt or mask.salt_file".into(),
+            });
+            continue;
         }
+        if !plan.statements.is_empty()
+            && let Some(refusal) = probe::probe(&mut transaction, &source, &selection).await?
+        {
+            decided.refused.push(refusal);
+            continue;
+        }
+        if selection.hashes() {
+            if salt.is_none() || resalted {
+                decided.salt = wanted_salt.cloned();
+            }
+            if resalted && row.is_some_and(|row| row.selection == selection) {
+                plan.notes.push(plan::stale(&source.name, "mask.salt changed"));
+                plan.needs_snapshot = true;
+            }
+        }
+        decided.tables.push((source, plan));
+    }
+    refuse_shared_names(&mut decided, &registered, config);
+    if decided.salt.is_some() && state.salt.is_none() {
+        let salt_table = include_str!("../../sql/capture/salt_table.sql");
+        decided.setup.push(render(salt_table, &[("schema", &quote_ident(schema))]));
     }
     decided.kept = registered
         .iter()
@@ -210,6 +256,32 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
         .map(|row| row.name.clone())
         .collect();
     Ok(decided)
+}
+
+/// Refuses tables that would have the same name at the targets as another one.
+fn refuse_shared_names(decided: &mut Decided, registered: &[Registered], config: &Config) {
+    let kept = registered.iter().map(|row| (row.relation, &row.name));
+    let mut taken: Vec<(TableName, u32, TableName)> = kept
+        .filter(|(oid, name)| {
+            !decided.tables.iter().any(|(source, _)| source.oid == *oid || source.name == **name)
+        })
+        .map(|(oid, name)| (config.rename.name(name), oid, name.clone()))
+        .collect();
+    let tables = std::mem::take(&mut decided.tables);
+    for (source, plan) in tables {
+        let there = config.rename.name(&source.name);
+        match taken.iter().find(|(name, ..)| *name == there) {
+            Some((_, _, other)) => decided.refused.push(Refusal {
+                table: source.name,
+                why: format!("it would be {there} at the targets, as {other} is"),
+                way_out: "correct [[rename]]".into(),
+            }),
+            None => {
+                taken.push((there, source.oid, source.name.clone()));
+                decided.tables.push((source, plan));
+            }
+        }
+    }
 }
 
 /// The registry's row of a table: by object id; by name where the table of that id is gone.
@@ -233,15 +305,20 @@ fn setup(schema: &str, state: &State) -> Vec<String> {
     add(state.sequence == Some(false), include_str!("../../sql/capture/sequence_repair.sql"));
     add(!state.tables, include_str!("../../sql/capture/tables.sql"));
     add(state.tables && !state.seal, include_str!("../../sql/capture/seal_column.sql"));
+    add(state.tables && !state.selection, include_str!("../../sql/capture/selection_column.sql"));
     add(!state.pipelines, include_str!("../../sql/capture/pipelines.sql"));
     add(!state.snapshots, include_str!("../../sql/capture/snapshots.sql"));
     setup
 }
 
-async fn set_up(client: &mut Client, statements: &[String]) -> Result<(), CaptureError> {
+async fn set_up(client: &mut Client, schema: &str, decided: &Decided) -> Result<(), CaptureError> {
     let failed = |source| CaptureError::Query { what: "create the schema of capture".into(), source };
     let transaction = query::begin(client).await?;
-    transaction.batch_execute(&statements.concat()).await.map_err(failed)?;
+    transaction.batch_execute(&decided.setup.concat()).await.map_err(failed)?;
+    if let Some(salt) = &decided.salt {
+        let sql = render(include_str!("../../sql/capture/salt.sql"), &[("schema", &quote_ident(schema))]);
+        transaction.execute(&sql, &[&salt.expose_secret()]).await.map_err(failed)?;
+    }
     transaction.commit().await.map_err(failed)
 }
 

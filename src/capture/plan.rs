@@ -1,5 +1,6 @@
 //! Decides what `init` does with a table. Pure: catalog and registry in, statements or a refusal out.
 
+use crate::selection::{Mask, Selection};
 use crate::table::{CaptureMode, Column, TableName, quote_ident, quote_literal};
 
 use super::catalog::{Index, Source, oid_array};
@@ -18,6 +19,7 @@ const MOST_COLUMNS: usize = 1600;
 pub(super) struct Wanted<'a> {
     pub(super) mode: CaptureMode,
     pub(super) key_index: Option<&'a str>,
+    pub(super) selection: &'a Selection,
 }
 
 /// What `init` does with a table.
@@ -106,7 +108,7 @@ pub(super) fn plan(
     let mode = if source.kind == 'p' { CaptureMode::Row } else { wanted.mode };
 
     let log = registered.filter(|row| row.log_exists);
-    let columns = in_log_order(source, log);
+    let columns = in_log_order(wanted.selection.published(&source.columns), log);
     let spec = Spec {
         schema,
         source: &source.name,
@@ -116,8 +118,9 @@ pub(super) fn plan(
         columns: &columns,
         key: &key,
         asks_settings: source.asks_settings,
+        selection: wanted.selection,
     };
-    let mut statements = log_statements(&spec, source, log).map_err(|(why, way)| refuse(why, way))?;
+    let mut statements = log_statements(&spec, log).map_err(|(why, way)| refuse(why, way))?;
     let log_changes = !statements.is_empty();
 
     let (functions, triggers) = (spec.functions(), spec.triggers());
@@ -154,7 +157,9 @@ pub(super) fn plan(
         source.leaves.iter().filter(|leaf| leaf.kind == 'r' && !leaf.ready).map(|leaf| &leaf.name).collect();
     let changes = registered.map(Registered::changes).unwrap_or_default();
     let sealed = registered.is_some_and(|row| row.seal.is_some()) && changes.is_empty();
+    let reselected = registered.is_some_and(|row| row.selection != *wanted.selection);
     let unchanged = same_shape
+        && !reselected
         && sealed
         && !log_changes
         && triggers_right
@@ -172,15 +177,18 @@ pub(super) fn plan(
         notes.push("unlogged: a crash of the source empties it without a trace in the log".to_owned());
     }
     notes.extend(registered.and_then(|row| unlogged_values(source, row)));
+    if reselected {
+        notes.push(stale(&source.name, "its columns, masks or filter changed"));
+    }
     let accepted = changes.iter().map(|change| format!("accepted: {change}")).collect();
     let action = match registered {
         None => Action::Installed,
         Some(_) if unchanged => Action::Unchanged,
-        Some(_) if !same_shape || log_changes => Action::Altered,
+        Some(_) if !same_shape || reselected || log_changes => Action::Altered,
         Some(_) => Action::Repaired,
     };
     let needs_snapshot = action != Action::Unchanged
-        && !(same_shape && triggers_right && all_on && !log_changes && changes.is_empty());
+        && !(same_shape && !reselected && triggers_right && all_on && !log_changes && changes.is_empty());
     let done = |statements, locks| Plan {
         action,
         log_table: log_table.to_owned(),
@@ -210,6 +218,14 @@ pub(super) fn plan(
     }
     statements.push(register(&spec, source, &key_index, version, &definition, &names));
     Ok(done(statements, locks))
+}
+
+/// Warns of rows that are at the targets as they were captured before.
+pub(super) fn stale(table: &TableName, what: &str) -> String {
+    format!(
+        "warning: {what}: rows that are at the targets or in the log already stay as they were captured; run `tripline \
+         snapshot {table}` to load the table again"
+    )
 }
 
 /// Warns of existing rows that carry values which no event carried: a column with a default, or of another type.
@@ -256,6 +272,7 @@ fn register(
             ("leaves", &oid_array(source.leaves.iter().map(|leaf| leaf.oid))),
             ("definition", &quote_literal(definition)),
             ("objects", &objects_sql(spec.schema, &relation, &array(functions))),
+            ("selection", &quote_literal(&json(spec.selection))),
             ("seal", &seal_sql(spec.schema, &relation, &log_relation)),
         ],
     )
@@ -310,6 +327,7 @@ fn accept(source: &Source, wanted: Wanted<'_>) -> Result<(String, Vec<KeyColumn>
         );
     }
     let (index, key) = key(source, wanted.key_index)?;
+    selectable(source, wanted.selection, &key)?;
     if wanted.mode == CaptureMode::Statement && source.kind != 'p' {
         let way = format!("use mode = \"reread\" in [[table]] name = \"{}\"", source.name);
         if let Some(trigger) = source.after_triggers.first() {
@@ -328,9 +346,51 @@ fn accept(source: &Source, wanted: Wanted<'_>) -> Result<(String, Vec<KeyColumn>
     Ok((index, key))
 }
 
-/// The source's columns in the order of the log table, those that it has not yet at the end.
-fn in_log_order(source: &Source, log: Option<&Registered>) -> Vec<Column> {
-    let mut columns = source.columns.clone();
+/// Accepts what of a table is to be captured.
+fn selectable(source: &Source, selection: &Selection, key: &[KeyColumn]) -> Result<(), (String, String)> {
+    let entry = |what: &str| format!("correct {what} in [[table]] name = \"{}\"", source.name);
+    let known = |name: &str| source.columns.iter().find(|column| column.name == name);
+    if let Some(name) = selection.named().find(|name| known(name).is_none()) {
+        return Err((format!("it has no column {name}"), entry("columns, exclude or mask")));
+    }
+    if let Some(name) = selection.mask.keys().find(|name| !selection.takes(name)) {
+        return Err((
+            format!("its column {name} is masked and not captured"),
+            entry("columns, exclude or mask"),
+        ));
+    }
+    for KeyColumn { name, .. } in key {
+        if !selection.takes(name) {
+            return Err((format!("its key column {name} is not captured"), entry("columns or exclude")));
+        }
+        if matches!(selection.mask.get(name), Some(Mask::Value(_) | Mask::Truncate(_))) {
+            return Err((
+                format!("its key column {name} is masked so that different rows would have the same key"),
+                format!("use \"hash\", or {}", entry("mask")),
+            ));
+        }
+    }
+    for (name, mask) in &selection.mask {
+        let base = known(name).map_or("", |column| &column.base);
+        if matches!(mask, Mask::Truncate(_)) && !matches!(base, "text" | "varchar" | "bpchar" | "name") {
+            return Err((
+                format!("its column {name} is no text that could be cut"),
+                format!("use \"hash\" or a value, or {}", entry("mask")),
+            ));
+        }
+    }
+    let texts = selection.mask.values().filter_map(|mask| match mask {
+        Mask::Value(text) => Some(text),
+        _ => None,
+    });
+    if texts.chain(&selection.filter).any(|text| text.contains(BODY_TAG)) {
+        return Err((format!("its filter or a mask contains {BODY_TAG}"), entry("filter or mask")));
+    }
+    Ok(())
+}
+
+/// Columns in the order of the log table, those that it has not yet at the end.
+fn in_log_order(mut columns: Vec<Column>, log: Option<&Registered>) -> Vec<Column> {
     if let Some(log) = log {
         let place =
             |name: &str| log.log_columns.iter().position(|column| column.name == name).unwrap_or(usize::MAX);
@@ -340,15 +400,11 @@ fn in_log_order(source: &Source, log: Option<&Registered>) -> Vec<Column> {
 }
 
 /// The statements that make the log table fit the source.
-fn log_statements(
-    spec: &Spec<'_>,
-    source: &Source,
-    log: Option<&Registered>,
-) -> Result<Vec<String>, (String, String)> {
+fn log_statements(spec: &Spec<'_>, log: Option<&Registered>) -> Result<Vec<String>, (String, String)> {
     let Some(log) = log else { return Ok(vec![spec.create_log()]) };
     let mut statements = Vec::new();
     for column in &log.log_columns {
-        if !column.name.starts_with("cdc_") && !source.columns.iter().any(|c| c.name == column.name) {
+        if !column.name.starts_with("cdc_") && !spec.columns.iter().any(|c| c.name == column.name) {
             statements.push(spec.drop_column(&column.name));
         }
     }
@@ -378,6 +434,6 @@ fn array(names: &[String]) -> String {
     format!("array[{}]", quoted.join(", "))
 }
 
-fn json(columns: &[Column]) -> String {
-    serde_json::to_string(columns).expect("columns are plain data")
+fn json<T: serde::Serialize + ?Sized>(data: &T) -> String {
+    serde_json::to_string(data).expect("columns and selections are plain data")
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use tokio_postgres::GenericClient;
 use tokio_postgres::error::SqlState;
 
+use crate::selection::Selection;
 use crate::table::{CaptureMode, Column, Table, TableName, quote_ident, quote_literal};
 
 use super::error::CaptureError;
@@ -24,6 +25,8 @@ pub struct Captured {
     pub log_table: TableName,
     /// How it is captured.
     pub mode: CaptureMode,
+    /// What of it is captured.
+    pub selection: Selection,
 }
 
 /// A registry row beside what the catalog shows of it now.
@@ -40,6 +43,9 @@ pub(super) struct Registered {
     pub(super) version: u32,
     pub(super) leaves: Vec<u32>,
     pub(super) definition: String,
+    /// What of the table is captured.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub(super) selection: Selection,
     /// What was installed, with hashes.
     pub(super) objects: BTreeMap<String, String>,
     /// What stands now.
@@ -60,7 +66,18 @@ pub(super) struct Registered {
 impl Registered {
     /// Says what was altered since `init`.
     pub(super) fn changes(&self) -> Vec<Change> {
-        self.seal.as_ref().map(|seal| seal.changes(&self.found)).unwrap_or_default()
+        let mut changes = self.seal.as_ref().map(|seal| seal.changes(&self.found)).unwrap_or_default();
+        // Other values in columns that are left out change nothing, unless they decide which rows are taken.
+        if self.selection.filter.is_none() {
+            changes.retain_mut(|change| match change {
+                Change::Rewritten(names) => {
+                    names.retain(|name| self.selection.takes(name));
+                    !names.is_empty()
+                }
+                _ => true,
+            });
+        }
+        changes
     }
 
     /// Tells whether the sequence was altered since `init`.
@@ -82,6 +99,11 @@ pub(super) struct Off {
 pub(super) struct LogColumn {
     pub(super) name: String,
     pub(super) base: String,
+}
+
+/// Registries of older releases have no such column, or nothing in it.
+fn null_is_default<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Selection, D::Error> {
+    Option::<Selection>::deserialize(input).map(Option::unwrap_or_default)
 }
 
 /// Reads the registry and what stands of it.
@@ -109,6 +131,8 @@ pub async fn load(client: &impl GenericClient, schema: &str) -> Result<Vec<Captu
         table: Table,
         log_table: String,
         mode: CaptureMode,
+        #[serde(default, deserialize_with = "null_is_default")]
+        selection: Selection,
     }
     let sql = render(include_str!("../../sql/capture/load.sql"), &[("schema", &quote_ident(schema))]);
     let rows: Vec<Row> = query::json(client, "the registry", &sql).await.map_err(|error| match error {
@@ -124,6 +148,7 @@ pub async fn load(client: &impl GenericClient, schema: &str) -> Result<Vec<Captu
             oid: row.relation,
             log_table: TableName::new(schema, row.log_table),
             mode: row.mode,
+            selection: row.selection,
         })
         .collect())
 }

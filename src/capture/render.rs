@@ -1,10 +1,12 @@
 //! Turns the files under `sql/capture/` into statements for one table. Pure text; identifiers are quoted here.
 
+use crate::selection::Selection;
 use crate::session::EXACT_TEXT;
-use crate::table::{CaptureMode, Column, Table, TableName, quote_ident, quote_literal};
+use crate::table::{CaptureMode, Column, TableName, quote_ident, quote_literal};
 
 use super::name;
 use super::registry::Captured;
+use super::row::{self, base_type};
 
 /// The tag that quotes function bodies; no name may contain it.
 pub(super) const BODY_TAG: &str = "$tripline$";
@@ -44,11 +46,13 @@ pub(super) struct Spec<'a> {
     pub(super) log_table: &'a str,
     pub(super) mode: CaptureMode,
     pub(super) partitioned: bool,
+    /// As they are logged.
     pub(super) columns: &'a [Column],
     pub(super) key: &'a [KeyColumn],
     /// Text that the functions make must not follow the writer's settings. Each setting costs every call, so only
     /// functions that make some have them.
     pub(super) asks_settings: bool,
+    pub(super) selection: &'a Selection,
 }
 
 /// A function or trigger: its name and the statement that creates it.
@@ -56,14 +60,6 @@ pub(super) struct Spec<'a> {
 pub(super) struct Object {
     pub(super) name: String,
     pub(super) sql: String,
-}
-
-/// Returns a base type for SQL: `pg_catalog."int4"[]`. Quoted, it has no default length.
-fn base_type(base: &str) -> String {
-    match base.strip_suffix("[]") {
-        Some(element) => format!("pg_catalog.{}[]", quote_ident(element)),
-        None => format!("pg_catalog.{}", quote_ident(base)),
-    }
 }
 
 /// Returns the scalar subquery with what stands of our triggers and functions for `relation`.
@@ -82,26 +78,10 @@ pub(super) fn seal_sql(schema: &str, relation: &str, log_relation: &str) -> Stri
     )
 }
 
-/// Returns the select list of a captured row: every column of the row `from` in its log type, under its own name.
-pub(crate) fn row_sql(table: &Table, from: &str) -> String {
-    row(&table.columns, from)
-}
-
 /// Returns what the rows of a captured table are selected from: with its partitions, without tables that inherit.
 pub(crate) fn rows_of(captured: &Captured) -> String {
     let only = if captured.mode == CaptureMode::Row { "" } else { "only " };
     format!("{only}{}", captured.table.name.quoted())
-}
-
-fn row(columns: &[Column], from: &str) -> String {
-    list(
-        columns,
-        |column| {
-            let name = quote_ident(&column.name);
-            format!("{from}.{name}::{} as {name}", base_type(&column.base))
-        },
-        ", ",
-    )
 }
 
 fn list<T>(items: &[T], each: impl Fn(&T) -> String, separator: &str) -> String {
@@ -117,10 +97,16 @@ impl Spec<'_> {
         self.key.iter().any(|key| key.name == column.name)
     }
 
-    /// The settings of [`EXACT_TEXT`] that output functions ask, as clauses of a function.
+    /// The settings of [`EXACT_TEXT`] that output functions ask, as clauses of a function. With a selection all of them:
+    /// what it says are texts too, and constants that mean what the session makes of them.
     fn settings(&self) -> String {
-        const ELSEWHERE: [&str; 3] = ["search_path", "client_encoding", "standard_conforming_strings"];
-        let asked = EXACT_TEXT.iter().filter(|(name, _)| self.asks_settings && !ELSEWHERE.contains(name));
+        const ELSEWHERE: [&str; 2] = ["search_path", "client_encoding"];
+        let selects = !self.selection.is_everything();
+        let asked = EXACT_TEXT.iter().filter(|(name, _)| match *name {
+            name if ELSEWHERE.contains(&name) => false,
+            "standard_conforming_strings" => selects,
+            _ => selects || self.asks_settings,
+        });
         asked.map(|(name, value)| format!("\nset {name} = '{value}'")).collect()
     }
 
@@ -133,9 +119,19 @@ impl Spec<'_> {
         format!("{} {}", quote_ident(&column.name), base_type(&column.base))
     }
 
-    /// The columns of the row `from`, cast to their log types and named.
+    /// The columns of the row `from` as they are logged, named.
     fn row(&self, from: &str) -> String {
-        row(self.columns, from)
+        row::list(self.schema, self.selection, self.columns, from)
+    }
+
+    /// What is logged for a column whose value is `reference`.
+    fn value(&self, column: &Column, reference: &str) -> String {
+        row::value(self.schema, self.selection, column, reference)
+    }
+
+    /// The filter behind `before`, nothing where there is none. Bare names in it mean the row that is being read.
+    fn filter(&self, before: &str) -> String {
+        row::condition(self.selection).map(|filter| format!("{before}{filter}")).unwrap_or_default()
     }
 
     fn keys(&self, from: &str) -> String {
@@ -146,9 +142,9 @@ impl Spec<'_> {
         list(
             self.key,
             |key| {
-                let base =
-                    self.columns.iter().find(|column| column.name == key.name).map_or("text", |c| &c.base);
-                format!("{from}.{}::{}", quote_ident(&key.name), base_type(base))
+                let reference = format!("{from}.{}", quote_ident(&key.name));
+                let column = self.columns.iter().find(|column| column.name == key.name);
+                column.map_or_else(|| reference.clone(), |column| self.value(column, &reference))
             },
             ", ",
         )
@@ -164,17 +160,27 @@ impl Spec<'_> {
             let name = quote_ident(&key.name);
             format!("t.{name} {} {from}.{name}", key.operator)
         };
-        format!("{} and pg_catalog.age(t.xmin) <= 0", list(self.key, equal, " and "))
+        format!("{} and pg_catalog.age(t.xmin) <= 0{}", list(self.key, equal, " and "), self.filter(" and "))
     }
 
     /// The keys that a statement touched: `cdc_was` when one stood before it, `cdc_stays` when one stands in its new rows.
+    ///
+    /// Rows that do not meet the filter count for none: whichever statement takes a row across its border, in or out, has
+    /// the row on one side that meets it, and looks.
     fn touched(&self, event: &str) -> String {
+        let passing = self.filter(" where ");
         match event {
             "insert" => {
-                format!("select {}, false as cdc_was, true as cdc_stays from cdc_new n", self.keys("n"))
+                format!(
+                    "select {}, false as cdc_was, true as cdc_stays from cdc_new n{passing}",
+                    self.keys("n")
+                )
             }
             "delete" => {
-                format!("select {}, true as cdc_was, false as cdc_stays from cdc_old o", self.keys("o"))
+                format!(
+                    "select {}, true as cdc_was, false as cdc_stays from cdc_old o{passing}",
+                    self.keys("o")
+                )
             }
             _ => {
                 // The text tells apart what the type calls equal.
@@ -184,7 +190,7 @@ impl Spec<'_> {
                 format!(
                     "select {keys}, pg_catalog.bool_or(u.cdc_was) as cdc_was, \
                      pg_catalog.bool_or(not u.cdc_was) as cdc_stays\n        \
-                     from (select {old}, true as cdc_was from cdc_old o union all select {new}, false from cdc_new n) u\n        \
+                     from (select {old}, true as cdc_was from cdc_old o{passing} union all select {new}, false from cdc_new n{passing}) u\n        \
                      group by {keys}{texts}",
                     keys = self.keys("u"),
                     old = self.keys("o"),
@@ -199,21 +205,40 @@ impl Spec<'_> {
         let key_number = |column: &Column| self.key.iter().position(|key| key.name == column.name);
         let key_or_row = |column: &Column| {
             if self.is_key(column) {
-                format!("k.{}::{}", name(column), base_type(&column.base))
+                self.value(column, &format!("k.{}", name(column)))
             } else {
                 format!("r.{}", name(column))
             }
         };
         let key_or_row_loose = |column: &Column| match key_number(column) {
             Some(i) => format!(
-                "case when e.cdc_gone then s.cdc_key_{i}::{} else s.{} end",
-                base_type(&column.base),
+                "case when e.cdc_gone then {} else s.{} end",
+                self.value(column, &format!("s.cdc_key_{i}")),
                 name(column)
             ),
             None => format!("case when not e.cdc_gone then s.{} end", name(column)),
         };
         let aliases: Vec<usize> = (0..self.key.len()).collect();
         let function = TableName::new(self.schema, function).quoted();
+        let passes = |row| match self.filter("where ") {
+            filter if filter.is_empty() => filter,
+            filter => format!(" and exists (select from (select {row}.*) t {filter})"),
+        };
+        let where_filter = self.filter("\n    where ");
+        let and_none_enters = match where_filter.is_empty() {
+            true => String::new(),
+            false => format!(
+                "\n     and not exists (select {key} from cdc_new t{where_filter} except select {key} from cdc_old \
+                 t{where_filter})",
+                key = self.keys("t")
+            ),
+        };
+        let leaf_filter = match where_filter.is_empty() {
+            true => String::new(),
+            false => format!(" || {}", quote_literal(&where_filter)),
+        };
+        // In a filter a bare name is the row's column, whatever variables of that name a function has.
+        let conflict = if where_filter.is_empty() { "" } else { "\n#variable_conflict use_column" };
         let values = [
             ("function", function),
             ("log", self.log()),
@@ -243,6 +268,12 @@ impl Spec<'_> {
             ("lookup_new", self.lookup("new")),
             ("loose", self.loose().to_string()),
             ("settings", self.settings()),
+            ("conflict", conflict.to_owned()),
+            ("and_old_passes", passes("old")),
+            ("and_new_passes", passes("new")),
+            ("where_filter", where_filter),
+            ("and_none_enters", and_none_enters),
+            ("leaf_filter", leaf_filter),
         ];
         let mut all: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
         all.extend_from_slice(more);
@@ -402,12 +433,6 @@ mod tests {
         assert_eq!(render("a {{x}} b {{y}}", &[("x", "{{y}}"), ("y", "1")]), "a {{y}} b 1");
     }
 
-    #[test]
-    fn base_types_are_qualified_and_quoted() {
-        assert_eq!(base_type("bit"), "pg_catalog.\"bit\"");
-        assert_eq!(base_type("int4[]"), "pg_catalog.\"int4\"[]");
-    }
-
     fn column(name: &str, base: &str) -> Column {
         Column {
             name: name.into(),
@@ -427,6 +452,8 @@ mod tests {
         for mode in [CaptureMode::Reread, CaptureMode::Row, CaptureMode::Statement] {
             for loose in [false, true] {
                 let key = [KeyColumn { name: "id".into(), operator: "operator(pg_catalog.=)".into(), loose }];
+                let filter = loose.then(|| "we {{row}}".to_owned());
+                let selection = Selection { filter, ..Selection::default() };
                 let spec = Spec {
                     schema: "c\"dc",
                     source: &source,
@@ -436,6 +463,7 @@ mod tests {
                     columns: &columns,
                     key: &key,
                     asks_settings: loose,
+                    selection: &selection,
                 };
                 let mut all = vec![spec.create_log(), spec.add_column(&columns[1]), spec.drop_column("a\"b")];
                 all.extend(spec.functions().into_iter().map(|object| object.sql));
@@ -446,7 +474,7 @@ mod tests {
                     assert!(!object.sql.contains("set client_encoding"), "{}", object.sql);
                 }
                 for sql in all {
-                    let sql = sql.replace("\"we\"\"ird {{row}}\"", "");
+                    let sql = sql.replace("\"we\"\"ird {{row}}\"", "").replace("we {{row}}", "");
                     assert!(!sql.contains("{{") && !sql.contains("we\"ird"), "{sql}");
                 }
             }

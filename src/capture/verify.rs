@@ -7,6 +7,7 @@ use crate::table::{Column, TableName};
 use super::catalog::{self, Source};
 use super::error::{CaptureError, Problem};
 use super::registry::{self, Captured, Registered};
+use super::row::salt_table;
 use super::seal::Change;
 use super::{plan, query};
 
@@ -65,6 +66,18 @@ pub(super) async fn problems(
             fix: ACCEPT.replace("{table}", ""),
         });
     }
+    if registered.iter().any(|row| row.selection.hashes())
+        && state.salt != Some(false)
+        && catalog::salt(&transaction, schema, &state).await?.is_none()
+    {
+        problems.push(Problem {
+            id: "salt.gone",
+            table: None,
+            what: format!("the salt of hashes is not in {} any more", salt_table(schema)),
+            fix: "run tripline init with mask.salt; hashes made meanwhile are NULL: load those tables again"
+                .into(),
+        });
+    }
     for row in &registered {
         let source = sources.iter().find(|source| source.oid == row.relation);
         table_problems(row, source, &mut problems);
@@ -109,7 +122,7 @@ fn table_problems(row: &Registered, source: Option<&Source>, problems: &mut Vec<
         };
         add("table.kind", what.into(), "undo that, or take the table out");
     }
-    for difference in differences(&row.columns, &source.columns) {
+    for difference in differences(&row.columns, &row.selection.published(&source.columns)) {
         add("columns", difference, &again);
     }
     if row.log_exists {
@@ -190,8 +203,9 @@ fn differences(before: &[Column], now: &[Column]) -> Vec<String> {
 /// Says what of a table's description is out of date without harm.
 pub(super) fn outdated(row: &Registered, source: &Source) -> Vec<(TableName, String)> {
     let mut found = Vec::new();
+    let columns = row.selection.published(&source.columns);
     for old in &row.columns {
-        let Some(new) = source.columns.iter().find(|new| new.name == old.name) else { continue };
+        let Some(new) = columns.iter().find(|new| new.name == old.name) else { continue };
         if (new.not_null, &new.enum_labels) != (old.not_null, &old.enum_labels) {
             found.push((row.name.clone(), format!("NOT NULL or the labels of {} changed", old.name)));
         }

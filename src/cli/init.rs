@@ -34,13 +34,14 @@ pub(super) async fn run(config: &Config, dry_run: bool, skip_unusable: bool) -> 
     let tables: Vec<Arc<Table>> = captured.into_iter().map(|captured| Arc::new(captured.table)).collect();
     println!("topics: {} created, {} in all", created.len(), names.len() + 2);
     if let Some(url) = config.destination_url()? {
-        PostgresTarget::new(url, &config.pipeline, &config.apply).install(&tables).await?;
+        let target = PostgresTarget::new(url, &config.pipeline, &config.apply).renamed(&config.rename);
+        target.install(&tables).await?;
         println!("destination: {} tables ready", tables.len());
     }
     if let Some(clickhouse) = &config.clickhouse {
         let store = GroupStore::new(&Arc::new(config.clone()));
-        let mut target = ClickHouseTarget::new(clickhouse, store).with_policies(Policies::new(config));
-        target.install(&tables).await?;
+        let target = ClickHouseTarget::new(clickhouse, store).with_policies(Policies::new(config));
+        target.renamed(&config.rename).install(&tables).await?;
         println!("clickhouse: {} tables ready in {}", tables.len(), clickhouse.database);
     }
     let written = tokio::task::block_in_place(|| first_position(config))?;

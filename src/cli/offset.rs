@@ -72,7 +72,8 @@ impl Reset {
         let mut client = session::connect("source", config.source_url()?, "reset").await?;
         let captured = capture::load(&client, &config.capture.schema).await?;
         let tables: Vec<TableName> = captured.iter().map(|captured| captured.table.name.clone()).collect();
-        for line in self.plan(config, &tables) {
+        let targets: Vec<TableName> = tables.iter().map(|table| config.rename.name(table)).collect();
+        for line in self.plan(config, &targets) {
             println!("{} {line}", if yes { "will" } else { "would" });
         }
         if !yes {
@@ -82,12 +83,12 @@ impl Reset {
         let mut lock = tokio::task::block_in_place(|| OffsetDir::lock(&config.offset.dir, &config.pipeline))?;
         // Targets first and the file last: whatever fails in between, saying it again goes on.
         if let Some(url) = config.destination_url()? {
-            let clear = if self.clear_destination { tables.as_slice() } else { &[] };
+            let clear = if self.clear_destination { targets.as_slice() } else { &[] };
             apply::reset(url, &config.pipeline, clear).await?;
         }
         if let Some(clickhouse) = &config.clickhouse {
             if self.clear_destination {
-                mirror::reset(clickhouse, &tables).await?;
+                mirror::reset(clickhouse, &targets).await?;
             }
             delete_group(config, &consume::group(config, "clickhouse")).await?;
         }

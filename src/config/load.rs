@@ -19,10 +19,11 @@ const OPTIONS: &str = "kafka.options";
 /// Keys whose value is a list; commas separate its elements in the environment.
 const LISTS: [&str; 1] = ["source.tables"];
 /// A secret and its twin that names a file. Setting one in the environment overrides both.
-const TWINS: [(&str, &str); 3] = [
+const TWINS: [(&str, &str); 4] = [
     ("source.url", "source.url_file"),
     ("destination.url", "destination.url_file"),
     ("clickhouse.password", "clickhouse.password_file"),
+    ("mask.salt", "mask.salt_file"),
 ];
 const FILE_SUFFIX: &str = "_file";
 
@@ -71,6 +72,7 @@ impl Config {
             let file = clickhouse.password_file.as_deref();
             read_secret("clickhouse.password", &mut clickhouse.password, file)?;
         }
+        read_secret("mask.salt", &mut self.mask.salt, self.mask.salt_file.as_deref())?;
         let options = &mut self.kafka.options;
         let twins: Vec<String> = options.keys().filter(|key| key.ends_with(FILE_SUFFIX)).cloned().collect();
         for twin in twins {

@@ -69,6 +69,7 @@ fn keys_of(group: &str) -> Vec<String> {
     let text = match group {
         "" => "no_such_key = 1".to_owned(),
         "table" => "[[table]]\nname = 'a.b'\nno_such_key = 1".to_owned(),
+        "rename" => "[[rename]]\nno_such_key = 1".to_owned(),
         _ => format!("[{group}]\nno_such_key = 1"),
     };
     let error = toml::from_str::<Config>(&text).unwrap_err();

@@ -14,7 +14,7 @@ use super::sql;
 use super::target::look_up;
 use crate::config;
 use crate::consume::TargetError;
-use crate::table::Table;
+use crate::table::{Table, TableName};
 use crate::wire::Row;
 
 /// Number of buckets that keys are put into.
@@ -69,14 +69,15 @@ pub struct Mirrored {
 }
 
 impl Mirrored {
-    /// Finds the mirror of a table. Errors name what is missing and the way out.
+    /// Finds the mirror of a table, which is called `name` at the targets. Errors name what is missing and the way out.
     pub async fn open(
         config: &config::ClickHouse,
         policies: &Policies,
+        name: &TableName,
         table: &Arc<Table>,
     ) -> Result<Self, TargetError> {
         let server = Server::new(config);
-        let name = sql::target_name(&table.name);
+        let name = sql::target_name(name);
         let view = sql::view_name(&name);
         let target = sql::qualified(&config.database, &name);
         let found = look_up(&server, &config.database, &name, &view).await?;

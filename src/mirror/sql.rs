@@ -36,9 +36,29 @@ fn enclose(quote: char, text: &str) -> String {
     quoted
 }
 
-/// Returns the name of the mirror's table: `orders` for `public.orders`, `sales__orders` for `sales.orders`.
+/// Longest name of a table in the file system of ClickHouse, in bytes. Names of its files hold the database's name and more.
+const LONGEST: usize = 140;
+
+/// Returns the name of the mirror's table: `orders` for `public.orders`, `sales__orders` for `sales.orders`; cut, with a
+/// checksum of the whole name, where ClickHouse could not make files of it.
 pub(super) fn target_name(table: &TableName) -> String {
-    if table.schema == "public" { table.name.clone() } else { format!("{}__{}", table.schema, table.name) }
+    let name = match table.schema.as_str() {
+        "public" => table.name.clone(),
+        schema => format!("{schema}__{}", table.name),
+    };
+    // Other characters are three bytes there for each byte.
+    let length = |c: char| if c.is_ascii_alphanumeric() || c == '_' { 1 } else { 3 * c.len_utf8() };
+    if name.chars().map(length).sum::<usize>() <= LONGEST {
+        return name;
+    }
+    let mut left = LONGEST - 9;
+    let fits = |c: &char| {
+        let fits = length(*c) <= left;
+        left = left.saturating_sub(length(*c));
+        fits
+    };
+    let cut: String = name.chars().take_while(fits).collect();
+    format!("{cut}_{:08x}", crc32c::crc32c(name.as_bytes()))
 }
 
 /// Returns the name of the view beside the table.
@@ -262,6 +282,17 @@ mod tests {
     fn tables_outside_public_carry_their_schema() {
         assert_eq!(target_name(&TableName::new("public", "orders")), "orders");
         assert_eq!(target_name(&TableName::new("sales", "orders")), "sales__orders");
+    }
+
+    #[test]
+    fn names_that_are_too_long_for_files_are_cut_and_stay_apart() {
+        let plain = TableName::new("s".repeat(63), "t".repeat(63));
+        assert_eq!(target_name(&plain).len(), 128);
+        let [one, two] = ["a", "b"].map(|last| {
+            target_name(&TableName::new("public", format!("{}{last}", "é".repeat(31))))
+        });
+        assert!(one != two && one.starts_with(&"é".repeat(21)), "{one} {two}");
+        assert_eq!(one.chars().count(), 21 + 9);
     }
 
     #[test]

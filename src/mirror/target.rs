@@ -17,6 +17,7 @@ use super::sql;
 use crate::config;
 use crate::consume::{Batch, Resumed, Target, TargetError};
 use crate::failpoint;
+use crate::rename::Renames;
 use crate::table::{Table, TableName};
 
 /// Tables that are inserted into at the same time.
@@ -32,6 +33,7 @@ pub struct ClickHouseTarget<S> {
     server: Server,
     database: String,
     policies: Policies,
+    renames: Renames,
     store: S,
     /// Per table and schema version.
     plans: HashMap<(TableName, u32), Arc<TablePlan>>,
@@ -56,6 +58,7 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
             server: Server::new(config),
             database: config.database.clone(),
             policies: Policies::default(),
+            renames: Renames::default(),
             store,
             plans: HashMap::new(),
             owners: HashMap::new(),
@@ -67,6 +70,13 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
     #[must_use]
     pub fn with_policies(self, policies: Policies) -> Self {
         Self { policies, ..self }
+    }
+
+    /// Writes tables under other names.
+    #[must_use]
+    pub fn renamed(mut self, renames: &Renames) -> Self {
+        self.renames = renames.clone();
+        self
     }
 
     /// Makes the server ready for changes of `tables`, as [`Target::prepare`] does; the stored progress is not touched.
@@ -114,7 +124,7 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
     }
 
     async fn prepare_table(&mut self, table: &Arc<Table>) -> Result<(), TargetError> {
-        let name = sql::target_name(&table.name);
+        let name = sql::target_name(&self.renames.name(&table.name));
         let view = sql::view_name(&name);
         let newest = self.claim(&name, table)?;
         let target = sql::qualified(&self.database, &name);
@@ -158,7 +168,7 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
         let (owner, version) = self.owners.entry(name.to_owned()).or_insert(owned);
         if *owner != table.name {
             return Err(error::setup(format!(
-                "{owner} and {} would share the table {name}; rename one of them or leave one out",
+                "{owner} and {} would share the table {name}; give one of them another name with [[rename]], or leave one out",
                 table.name
             )));
         }

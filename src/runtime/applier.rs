@@ -19,7 +19,7 @@ pub(super) async fn postgres(
     ready: Ready,
 ) -> Result<(), Error> {
     let Some(url) = config.destination_url()? else { return Ok(()) };
-    let mut target = PostgresTarget::new(url, &config.pipeline, &config.apply);
+    let mut target = PostgresTarget::new(url, &config.pipeline, &config.apply).renamed(&config.rename);
     let limits = Limits {
         rows: config.apply.batch_rows,
         bytes: config.apply.batch_bytes,
@@ -45,8 +45,8 @@ pub(super) async fn clickhouse(
     ready: Ready,
 ) -> Result<(), Error> {
     let Some(clickhouse) = &config.clickhouse else { return Ok(()) };
-    let mut target =
-        ClickHouseTarget::new(clickhouse, GroupStore::new(&config)).with_policies(Policies::new(&config));
+    let target = ClickHouseTarget::new(clickhouse, GroupStore::new(&config));
+    let mut target = target.with_policies(Policies::new(&config)).renamed(&config.rename);
     let limits = Limits {
         rows: config.mirror.batch_rows,
         bytes: config.mirror.batch_bytes,

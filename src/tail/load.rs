@@ -61,6 +61,9 @@ pub(super) struct Loading {
     key: Vec<KeyColumn>,
     /// Rows of the next chunk at most.
     rows: usize,
+    /// Rows that were read and the last one's key, where the table's keys must not leave the source and be part of the
+    /// position: without it the copying begins again.
+    secret: Option<(u64, Vec<String>)>,
     noted: Instant,
     said: Instant,
 }
@@ -144,7 +147,7 @@ impl Tail {
         tracing::info!(table = %name, run = request.run, "copying existing rows");
         let now = Instant::now();
         let rows = self.window_rows as usize;
-        self.loads.loading = Some(Loading { request, table, key, rows, noted: now, said: now });
+        self.loads.loading = Some(Loading { request, table, key, rows, secret: None, noted: now, said: now });
         Ok(true)
     }
 
@@ -183,7 +186,18 @@ impl Tail {
         // Every change that T does not show has a higher id.
         let version = self.position.offset.max(self.marks.floor(pass.until.xmin));
         let request = &loading.request;
+        let mut row = captured.row("t");
+        let is_secret = captured.table.key.iter().any(|key| captured.selection.mask.contains_key(key));
+        if is_secret {
+            // A hash has another order than the key, and is no place to go on from.
+            let known = loading.secret.take().filter(|(rows, _)| *rows == load.rows);
+            (load.rows, load.after) = known.unwrap_or_default();
+            for (number, key) in loading.key.iter().enumerate() {
+                row.push_str(&format!(", t.{} as cdc_key_{number}", quote_ident(&key.name)));
+            }
+        }
         let conditions = [
+            captured.filter(),
             request.condition.as_ref().map(|condition| format!("({condition})")),
             (!load.after.is_empty()).then(|| behind(&loading.key, &load.after)),
         ];
@@ -197,7 +211,7 @@ impl Tail {
         let sql = capture::render(
             include_str!("../../sql/tail/chunk.sql"),
             &[
-                ("row", &capture::row_sql(&captured.table, "t")),
+                ("row", &row),
                 ("table", &capture::rows_of(captured)),
                 ("condition", &condition),
                 ("order", &order.join(", ")),
@@ -227,13 +241,21 @@ impl Tail {
         load.rows += rows as u64;
         if rows > 0 {
             let fields: Vec<_> = Fields::new(&last).collect();
-            let texts = table.table.key_indexes().into_iter().map(|column| {
+            let width = table.table.columns.len();
+            let places = match is_secret {
+                true => (width..width + loading.key.len()).collect(),
+                false => table.table.key_indexes(),
+            };
+            let texts = places.into_iter().map(|column| {
                 let text = fields.get(column).and_then(|field| field.text()).ok_or(TailError::Line)?;
                 String::from_utf8(text.into_owned()).map_err(|_| TailError::Line)
             });
             load.after = texts.collect::<Result<_, _>>()?;
             let fitting = rows * self.window_bytes / (builder.bytes.len() - size).max(1);
             loading.rows = fitting.clamp(1, self.window_rows as usize);
+        }
+        if is_secret {
+            loading.secret = Some((load.rows, std::mem::take(&mut load.after)));
         }
         let chunk = ReadChunk {
             run: load.run,

@@ -126,7 +126,8 @@ impl WindowBuilder {
         version: u64,
         at_micros: i64,
     ) -> Result<(), TailError> {
-        let columns: Vec<Field<'_>> = Fields::new(line).collect();
+        // Behind the row may stand what the next chunk goes on from.
+        let columns: Vec<Field<'_>> = Fields::new(line).take(self.tables[index].encoder.width()).collect();
         let (txid, now_millis) = (0, self.now_millis);
         let origin = Origin { cdc_id: version, txid, pass: self.pass, at_micros, now_millis };
         self.add(index, Op::Read, &columns, origin)

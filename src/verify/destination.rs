@@ -12,7 +12,7 @@ use super::rounds::{Compared, Difference, in_rounds};
 use super::sql::{Texts, Wanted};
 use crate::capture::Captured;
 use crate::config::Config;
-use crate::table::Table;
+use crate::table::{Table, TableName};
 use crate::wire::{encode_string, encode_value};
 
 /// Compares one table; both sessions are free.
@@ -22,10 +22,12 @@ pub(super) async fn compare(
     destination: &Side,
     captured: &Captured,
 ) -> Result<Compared, VerifyError> {
-    let here = destination.columns(&captured.table.name).await?;
-    let (texts, left_out) = prepare(&captured.table, &here)?;
+    let there = config.rename.name(&captured.table.name);
+    let here = destination.columns(&there).await?;
+    let (ours, theirs, left_out) = prepare(captured, &there, &here)?;
     in_rounds(&captured.table.name, async |waiting: Option<Vec<KeyHash>>| {
-        let round = Round { config, source, destination, captured, texts: &texts };
+        let round =
+            Round { config, source, destination, captured, there: &there, ours: &ours, theirs: &theirs };
         let found = round.run(waiting).await;
         // Nothing is held while this waits for the next round, and after an error the sessions are used again.
         let ended = source.end().await.and(destination.end().await);
@@ -36,9 +38,15 @@ pub(super) async fn compare(
     .await
 }
 
-/// Prepares the statements; returns them and the names of the columns that the destination computes.
-fn prepare(table: &Table, here: &[Here]) -> Result<(Texts, Vec<String>), VerifyError> {
-    let name = || table.name.clone();
+/// Prepares the statements for the source and for the destination; returns them and the names of the columns that the
+/// destination computes.
+fn prepare(
+    captured: &Captured,
+    there: &TableName,
+    here: &[Here],
+) -> Result<(Texts, Texts, Vec<String>), VerifyError> {
+    let table = &captured.table;
+    let name = || there.clone();
     if here.is_empty() {
         return Err(VerifyError::NoTable(name()));
     }
@@ -61,7 +69,8 @@ fn prepare(table: &Table, here: &[Here]) -> Result<(Texts, Vec<String>), VerifyE
         let found = columns.iter().find(|compared| compared.column.name == *column);
         key.push(found.ok_or_else(|| VerifyError::GeneratedKey { table: name(), column: column.clone() })?);
     }
-    Ok((Texts::new(&table.name, &columns, &key), left_out))
+    let texts = |relation| Texts::new(relation, &columns, &key);
+    Ok((texts(captured.relation()), texts(there.quoted()), left_out))
 }
 
 /// One look at both sides.
@@ -70,7 +79,10 @@ struct Round<'a> {
     source: &'a Side,
     destination: &'a Side,
     captured: &'a Captured,
-    texts: &'a Texts,
+    /// The table at the destination.
+    there: &'a TableName,
+    ours: &'a Texts,
+    theirs: &'a Texts,
 }
 
 impl Round<'_> {
@@ -79,8 +91,7 @@ impl Round<'_> {
         waiting: Option<Vec<KeyHash>>,
     ) -> Result<Option<(Compared, Vec<KeyHash>)>, VerifyError> {
         let Some(base) = self.open().await? else { return Ok(None) };
-        let Some(in_flight) = self.source.in_flight(self.texts, &self.captured.log_table, &base).await?
-        else {
+        let Some(in_flight) = self.source.in_flight(self.ours, &self.captured.log_table, &base).await? else {
             return Ok(None);
         };
         let (wanted, keys, in_flight) = match waiting {
@@ -93,16 +104,16 @@ impl Round<'_> {
             }
         };
         let (ours, theirs) = tokio::try_join!(
-            self.source.digest(self.texts, wanted, &keys),
-            self.destination.digest(self.texts, wanted, &keys)
+            self.source.digest(self.ours, wanted, &keys),
+            self.destination.digest(self.theirs, wanted, &keys)
         )?;
         let rows = ours.iter().map(|(_, bucket)| bucket.rows as u64).sum();
         let mut found = Compared { rows, pass: base.pass, ..Compared::default() };
         let buckets = differing(ours, theirs);
         if !buckets.is_empty() {
             let (ours, theirs) = tokio::try_join!(
-                self.source.rows(self.texts, wanted, &keys, &buckets),
-                self.destination.rows(self.texts, wanted, &keys, &buckets)
+                self.source.rows(self.ours, wanted, &keys, &buckets),
+                self.destination.rows(self.theirs, wanted, &keys, &buckets)
             )?;
             merge(&self.captured.table, ours, theirs, &mut found).await?;
         }
@@ -114,7 +125,7 @@ impl Round<'_> {
     async fn open(&self) -> Result<Option<Base>, VerifyError> {
         let Captured { table, log_table, .. } = self.captured;
         let copied = self.source.copied(self.config, self.captured).await?;
-        if !self.destination.begin(&[&table.name]).await? {
+        if !self.destination.begin(&[self.there]).await? {
             return Ok(None);
         }
         let prefix = self.config.topic_prefix();

@@ -32,7 +32,8 @@ pub(super) async fn compare(
     captured: &Captured,
 ) -> Result<Compared, VerifyError> {
     let table = Arc::new(captured.table.clone());
-    let mirror = Mirrored::open(clickhouse, &Policies::new(config), &table).await?;
+    let name = config.rename.name(&table.name);
+    let mirror = Mirrored::open(clickhouse, &Policies::new(config), &name, &table).await?;
     let encoder = TableEncoder::new(&table, "", "");
     let looker = Looker { config, source, offsets, captured, mirror: &mirror, encoder: &encoder };
     in_rounds(&captured.table.name, async |waiting: Option<Vec<Digest>>| {
@@ -229,7 +230,7 @@ impl Looker<'_> {
         let table = &self.captured.table;
         let columns: Vec<String> =
             table.columns.iter().map(|column| format!("t.{}", quote_ident(&column.name))).collect();
-        let mut lines = self.source.copy(&sql::copy_table(&table.name, &columns)).await?;
+        let mut lines = self.source.copy(&sql::copy_table(&self.captured.relation(), &columns)).await?;
         let mut json = Vec::new();
         while let Some(line) = lines.try_next().await? {
             let fields: Vec<Field<'_>> = Fields::new(&line).collect();

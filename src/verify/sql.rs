@@ -18,7 +18,7 @@ pub(super) fn begin(tables: &[&TableName], lift: &str) -> String {
 /// The parts of a table's statements that are the same on both sides.
 #[derive(Debug, Clone)]
 pub(super) struct Texts {
-    table: String,
+    relation: String,
     key: String,
     row: String,
     names: String,
@@ -34,15 +34,10 @@ pub(super) enum Wanted {
 }
 
 impl Texts {
-    /// Prepares them from the table, the columns compared, and among those the key's, in its order.
-    pub(super) fn new(table: &TableName, columns: &[Compared], key: &[&Compared]) -> Self {
+    /// Prepares them from the relation to read, the columns compared, and among those the key's, in its order.
+    pub(super) fn new(relation: String, columns: &[Compared], key: &[&Compared]) -> Self {
         let names: Vec<String> = key.iter().map(|compared| compared.text()).collect();
-        Self {
-            table: table.quoted(),
-            key: joined(key.iter().copied()),
-            row: joined(columns),
-            names: names.join(", "),
-        }
+        Self { relation, key: joined(key.iter().copied()), row: joined(columns), names: names.join(", ") }
     }
 
     /// Keys that changed behind `base`, by the log table.
@@ -80,16 +75,16 @@ impl Texts {
                 ("key", &self.key),
                 ("row", &self.row),
                 ("names", &self.names),
-                ("table", &self.table),
+                ("table", &self.relation),
                 ("wanted", wanted),
             ],
         )
     }
 }
 
-/// Reads columns of the table by `copy`, in the order of the log.
-pub(super) fn copy_table(table: &TableName, columns: &[String]) -> String {
-    format!("copy (select {} from {} t) to stdout", columns.join(", "), table.quoted())
+/// Reads columns of the table, or of the query in parentheses, by `copy`, in the order of the log.
+pub(super) fn copy_table(relation: &str, columns: &[String]) -> String {
+    format!("copy (select {} from {relation} t) to stdout", columns.join(", "))
 }
 
 /// Reads operation and key of the log rows that `base` does not show by `copy`; `columns` as in [`copy_table`].

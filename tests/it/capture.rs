@@ -15,6 +15,11 @@ fn config(tables: &[&str]) -> Config {
     config
 }
 
+/// A `[[table]]` entry that changes nothing.
+fn over(table: &str) -> TableOverride {
+    TableOverride { name: table.into(), ..TableOverride::default() }
+}
+
 async fn init(client: &mut Client, config: &Config) -> InitReport {
     capture::init(client, config, InitOptions::default())
         .await
@@ -86,11 +91,7 @@ async fn every_operation_is_logged_in_every_mode() {
         let mut client = db.connect().await;
         run(&client, PLAIN).await;
         let mut config = config(&["public.t"]);
-        config.table.push(TableOverride {
-            name: "public.t".into(),
-            mode: Some(mode),
-            ..TableOverride::default()
-        });
+        config.table.push(TableOverride { mode: Some(mode), ..over("public.t") });
         init(&mut client, &config).await;
         run(
             &client,
@@ -303,11 +304,7 @@ async fn types_outside_the_catalog_are_logged_as_text_and_domains_as_their_base(
         let mut client = db.connect().await;
         run(&client, ddl).await;
         let mut config = config(&["public.*"]);
-        config.table.push(TableOverride {
-            name: "public.t".into(),
-            mode: Some(mode),
-            ..TableOverride::default()
-        });
+        config.table.push(TableOverride { mode: Some(mode), ..over("public.t") });
         init(&mut client, &config).await;
         let known = capture::load(&client, "cdc").await.unwrap();
         let columns: Vec<(&str, &str)> = known[0]
@@ -491,11 +488,7 @@ async fn a_unique_index_can_be_chosen_as_the_key() {
         capture::init(&mut client, &config, InitOptions::default()).await.unwrap_err().to_string();
     assert!(suggestion.contains("key_index = \"good\""), "{suggestion}");
     for index in ["nullable", "partial", "expression", "common", "missing"] {
-        config.table = vec![TableOverride {
-            name: "public.t".into(),
-            key_index: Some(index.into()),
-            ..TableOverride::default()
-        }];
+        config.table = vec![TableOverride { key_index: Some(index.into()), ..over("public.t") }];
         let error =
             capture::init(&mut client, &config, InitOptions::default()).await.unwrap_err().to_string();
         assert!(error.contains(index), "{error}");

@@ -3,6 +3,7 @@
 mod errors;
 mod live;
 mod planted;
+mod selected;
 
 use serde_json::Value;
 
@@ -10,13 +11,13 @@ use crate::db::value;
 use crate::pipeline::harness::Pipeline;
 
 /// What one run of `verify --json` said.
-struct Verified {
-    code: Option<i32>,
-    answer: Value,
+pub(crate) struct Verified {
+    pub(crate) code: Option<i32>,
+    pub(crate) answer: Value,
 }
 
 /// Runs `verify --json` with further arguments.
-async fn verify(pipeline: &Pipeline, arguments: &str) -> Verified {
+pub(crate) async fn verify(pipeline: &Pipeline, arguments: &str) -> Verified {
     let ended = pipeline.command(&format!("verify --json {arguments}")).await;
     let line = ended.text.lines().find(|line| line.starts_with('{'));
     let answer = line.unwrap_or_else(|| panic!("no JSON in\n{}", ended.text));
@@ -25,14 +26,14 @@ async fn verify(pipeline: &Pipeline, arguments: &str) -> Verified {
 
 impl Verified {
     /// What was said of one table at one target.
-    fn of(&self, table: &str, target: &str) -> &Value {
+    pub(crate) fn of(&self, table: &str, target: &str) -> &Value {
         let tables = self.answer["tables"].as_array().unwrap();
         let found = tables.iter().find(|report| report["table"] == table && report["target"] == target);
         found.unwrap_or_else(|| panic!("{table} at {target} is not in {:#}", self.answer))
     }
 
     /// What differs there, each as `missing {"id":1}`, sorted.
-    fn differing(&self, table: &str, target: &str) -> Vec<String> {
+    pub(crate) fn differing(&self, table: &str, target: &str) -> Vec<String> {
         let report = self.of(table, target);
         let keys = report["keys"].as_array().unwrap_or_else(|| panic!("{report:#}"));
         let name = |key: &Value| format!("{} {}", key["difference"].as_str().unwrap(), key["key"]);
@@ -52,7 +53,7 @@ impl Verified {
 }
 
 /// Compares everything when nobody writes: all rows were compared at both targets, and nothing differs.
-async fn all_equal(pipeline: &Pipeline) -> u64 {
+pub(crate) async fn all_equal(pipeline: &Pipeline) -> u64 {
     pipeline.caught_up().await;
     let verified = verify(pipeline, "").await;
     assert_eq!(

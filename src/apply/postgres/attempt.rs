@@ -239,7 +239,7 @@ impl<'a> Work<'a> {
         }
         let names = |wanted: bool| {
             let chosen = tables.iter().zip(&take).filter(move |(_, take)| **take == wanted);
-            chosen.map(|(table, _)| table.name.quoted())
+            chosen.map(|(table, _)| self.prepared(table).shape.target.clone())
         };
         let truncate: Vec<String> = names(true).collect();
         if !truncate.is_empty() {

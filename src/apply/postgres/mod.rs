@@ -34,6 +34,7 @@ use crate::config::{self, Consistency};
 use crate::consume::{Batch, Positions, Resumed, Target, TargetError};
 use crate::event::Op;
 use crate::failpoint;
+use crate::rename::Renames;
 use crate::table::{Table, TableName};
 
 /// Applies batches to a PostgreSQL: rows, positions and cut in one transaction each.
@@ -45,6 +46,7 @@ pub struct PostgresTarget {
     url: SecretString,
     pipeline: String,
     create_tables: bool,
+    renames: Renames,
     /// One of several appliers, each with its partitions.
     shared: bool,
     session: Option<Session>,
@@ -70,6 +72,7 @@ impl PostgresTarget {
             url: url.into(),
             pipeline: pipeline.to_owned(),
             create_tables: config.create_tables,
+            renames: Renames::default(),
             shared: config.consistency == Consistency::Key,
             session: None,
             tables: Tables::default(),
@@ -78,6 +81,12 @@ impl PostgresTarget {
             held: Held::default(),
             waiting: None,
         }
+    }
+
+    /// Writes tables under other names.
+    pub fn renamed(mut self, renames: &Renames) -> Self {
+        self.renames = renames.clone();
+        self
     }
 
     /// Returns how many batches had to be applied change by change.
@@ -102,7 +111,7 @@ impl PostgresTarget {
     pub async fn install(&self, tables: &[Arc<Table>]) -> Result<(), TargetError> {
         let client = session::open_installed(self.url.expose_secret()).await?;
         for table in tables {
-            inspect::make_ready(&client, table, self.missing()).await?;
+            inspect::make_ready(&client, &self.renames.table(table), self.missing()).await?;
         }
         Ok(())
     }
@@ -346,18 +355,19 @@ impl Target for PostgresTarget {
             return Ok(());
         }
         let shared = self.shared;
+        let here = self.renames.shared(table);
         let session = self.session()?;
         if shared {
             alone(&session.client, true).await?;
         }
         let inside = session.state == State::Open && missing == Missing::Create;
         let now = if inside { Missing::NotNow } else { missing };
-        let ready = inspect::make_ready(&session.client, table, now).await;
+        let ready = inspect::make_ready(&session.client, &here, now).await;
         if let (true, Err(NotReady::Missing)) = (inside, &ready) {
             let undone = session.client.batch_execute("rollback").await;
             undone.map_err(|error| unavailable("giving up a pass", error))?;
             session.state = State::Idle;
-            inspect::make_ready(&session.client, table, missing).await?;
+            inspect::make_ready(&session.client, &here, missing).await?;
         }
         let shape = ready?;
         if shared {

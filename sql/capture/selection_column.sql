@@ -1,0 +1,2 @@
+-- For registries of older releases.
+alter table {{schema}}.tables add column if not exists selection jsonb;

@@ -1,0 +1,3 @@
+//! Tables of every kind through the whole pipeline: names, keys, partitions.
+
+mod names;
