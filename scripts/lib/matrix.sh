@@ -40,6 +40,7 @@ quick_tests=(
   verify::planted::planted_differences_are_found_and_named_at_the_destination
   versions::a_key_without_overlaps_is_refused
   versions::a_not_null_that_was_never_checked_is_none
+  versions::a_value_that_an_older_destination_does_not_know_halts_by_name
   versions::a_transaction_timeout_of_the_database_does_not_end_a_pass
   versions::merge_that_returns_rows_is_captured
   versions::nulls_that_are_not_distinct_make_no_key

@@ -288,9 +288,8 @@ mod tests {
     fn names_that_are_too_long_for_files_are_cut_and_stay_apart() {
         let plain = TableName::new("s".repeat(63), "t".repeat(63));
         assert_eq!(target_name(&plain).len(), 128);
-        let [one, two] = ["a", "b"].map(|last| {
-            target_name(&TableName::new("public", format!("{}{last}", "é".repeat(31))))
-        });
+        let [one, two] = ["a", "b"]
+            .map(|last| target_name(&TableName::new("public", format!("{}{last}", "é".repeat(31)))));
         assert!(one != two && one.starts_with(&"é".repeat(21)), "{one} {two}");
         assert_eq!(one.chars().count(), 21 + 9);
     }

@@ -161,3 +161,27 @@ async fn a_transaction_timeout_of_the_database_does_not_end_a_pass() {
     let window = tokio::time::timeout(PATIENCE, pass).await.unwrap().unwrap().unwrap();
     assert_eq!(brief(&[window]), ["c {\"id\":1}"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_an_older_destination_does_not_know_halts_by_name() {
+    let pipeline = Pipeline::create(&[], "create table t (id int primary key, v interval)").await;
+    if !at_least(&pipeline.from, 17).await {
+        return;
+    }
+    pipeline.init().await;
+    let daemon = pipeline.start_ready("run").await;
+    run(&pipeline.from, "insert into t values (1, '1 day')").await;
+    pipeline.compare().await;
+    run(&pipeline.from, "insert into t values (2, 'infinity')").await;
+    if at_least(&pipeline.to, 17).await {
+        assert_eq!(pipeline.compare().await, 2);
+        pipeline.stop(daemon).await;
+        return;
+    }
+    let cdc_id = value(&pipeline.from, "select cdc_id from cdc.t_cdc where id = 2").await;
+    let names = ["public.t".to_owned(), cdc_id];
+    let names = names.each_ref().map(String::as_str);
+    pipeline.ends_with(daemon, 2, &names).await;
+    pipeline.refuses("apply", &names).await;
+    assert_eq!(value(&pipeline.to, "select count(*) from t").await, "1");
+}

@@ -21,7 +21,8 @@ mask = { email = \"hash\" }";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_part_of_a_table_reaches_both_targets_and_nothing_else_does() {
-    let settings = [("source.snapshot", "initial"), ("mask.salt", "a long salt"), ("tail.window_rows", "100")];
+    let settings =
+        [("source.snapshot", "initial"), ("mask.salt", "a long salt"), ("tail.window_rows", "100")];
     let pipeline = Pipeline::create(&settings, SCHEMA).await;
     pipeline.configure(SELECTION);
     // Some rows are there before, and come as a snapshot, in more than one chunk.
