@@ -65,7 +65,11 @@ impl Selection {
         let taken = columns.iter().filter(|column| self.takes(&column.name));
         let masked = taken.map(|column| match self.mask.get(&column.name) {
             None => column.clone(),
-            Some(Mask::Value(_)) => Column { generated: false, ..column.clone() },
+            // What existing rows got when the column came is masked as any value.
+            Some(Mask::Value(text)) => {
+                let initial = column.initial.as_ref().map(|_| text.clone());
+                Column { generated: false, initial, ..column.clone() }
+            }
             Some(Mask::Hash | Mask::Truncate(_)) => Column {
                 name: column.name.clone(),
                 declared: "text".into(),
@@ -74,6 +78,8 @@ impl Selection {
                 not_null: column.not_null,
                 enum_labels: None,
                 generated: false,
+                id: column.id,
+                initial: None,
             },
         });
         masked.collect()
@@ -93,6 +99,8 @@ mod tests {
             not_null: true,
             enum_labels: None,
             generated: true,
+            id: 0,
+            initial: None,
         }
     }
 

@@ -33,7 +33,7 @@ pub fn quote_literal(text: &str) -> String {
 }
 
 /// The name of a table: schema and relation, unquoted, as the catalog holds them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TableName {
     /// Schema, for example `public`.
     pub schema: String,
@@ -103,6 +103,12 @@ pub struct Column {
     /// True for a generated column, which the source computes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub generated: bool,
+    /// Number of the column in its table (`attnum`), which a rename keeps; 0 where an older release did not record it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub id: i16,
+    /// Value in PostgreSQL's text form that rows got when the column was added to them; `None` where they got NULL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<String>,
 }
 
 fn comma() -> char {
@@ -111,6 +117,14 @@ fn comma() -> char {
 
 fn is_comma(c: &char) -> bool {
     *c == ','
+}
+
+fn is_zero(id: &i16) -> bool {
+    *id == 0
+}
+
+fn is_unknown(relation: &u32) -> bool {
+    *relation == 0
 }
 
 /// How a value of a column travels in JSON (see [`crate::wire`]).
@@ -185,6 +199,10 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// Names of the key columns, in key order.
     pub key: Vec<String>,
+    /// Object id of the table at the source, within which [`Column::id`] means something; 0 where an older release did
+    /// not record it.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub relation: u32,
 }
 
 impl Table {
@@ -220,6 +238,8 @@ mod tests {
             not_null: false,
             enum_labels: None,
             generated: false,
+            id: 0,
+            initial: None,
         };
         assert_eq!(column("int8").kind(), Kind::Scalar(Scalar::Int));
         assert_eq!(column("numeric").kind(), Kind::Scalar(Scalar::Text));

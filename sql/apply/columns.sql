@@ -10,7 +10,8 @@ select a.attname::text,
             select t.oid, t.typbasetype from pg_type t where t.oid = a.atttypid
             union all
             select t.oid, t.typbasetype from chain c join pg_type t on t.oid = c.base)
-        select e.typdelim::text from chain c join pg_type e on e.typarray = c.oid limit 1)
+        select e.typdelim::text from chain c join pg_type e on e.typarray = c.oid limit 1),
+       a.attnum
 from pg_attribute a
 where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
 order by a.attnum

@@ -37,3 +37,12 @@ create table if not exists tripline.sweeps (
     began       xid8  not null,
     primary key (pipeline, table_name)
 );
+
+-- Which source table, at which version, a table here was last made for, and which column holds which of the source's.
+create table if not exists tripline.tables (
+    pipeline    text  not null,
+    target      oid   not null,
+    relation    int8  not null,
+    made        text  not null,
+    primary key (pipeline, target)
+);

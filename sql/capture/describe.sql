@@ -37,6 +37,8 @@ left join lateral (
     'not_null', a.attnotnull and not exists (select from pg_constraint x
       where x.conrelid = a.attrelid and x.contype = 'n' and not x.convalidated and a.attnum = any (x.conkey)),
     'generated', a.attgenerated <> '',
+    'id', a.attnum,
+    'initial', case when a.atthasmissing then (a.attmissingval::text::text[])[1] end,
     'enum_labels', case when t.typtype = 'e' then
       (select json_agg(e.enumlabel order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid) end)
     order by a.attnum) as list

@@ -17,6 +17,7 @@ select coalesce(json_agg(json_build_object(
   -- By name of the column, which registries of older releases lack.
   'seal', to_jsonb(t) -> 'seal',
   'selection', to_jsonb(t) -> 'selection',
+  'templates', to_jsonb(t) -> 'templates', 'broken', to_jsonb(t) -> 'broken',
   'found', {{seal}},
   'off', (
     select coalesce(json_agg(json_build_object('trigger', g.tgname, 'schema', gn.nspname, 'name', gc.relname) order by gc.relname, g.tgname), '[]')

@@ -14,6 +14,12 @@ select json_build_object(
   'salt', (
     select has_table_privilege(c.oid, 'select')
     from pg_class c where c.relnamespace = s.oid and c.relname = 'salt' and c.relkind = 'r'),
+  -- What following DDL takes: its functions (signed in a comment) and the event triggers that run them.
+  'library', (
+    select obj_description(p.oid, 'pg_proc') from pg_proc p where p.pronamespace = s.oid and p.proname = 'on_drop'),
+  'events', (
+    select count(*) = 2 from pg_event_trigger e join pg_proc p on p.oid = e.evtfoid
+    where p.pronamespace = s.oid and e.evtenabled in ('O', 'A')),
   'pipelines', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'pipelines' and c.relkind = 'r'),
   'snapshots', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'snapshots' and c.relkind = 'r'),
   'sequence', (

@@ -11,15 +11,19 @@ from (
   where p.pronamespace = (select oid from pg_namespace where nspname = {{schema_literal}})
     and not g.tgisinternal and g.tgparentid = 0
   union all
+  select 0, format('event trigger %I', e.evtname), format('drop event trigger %I', e.evtname)
+  from pg_event_trigger e
+  join pg_proc p on p.oid = e.evtfoid
+  where p.pronamespace = (select oid from pg_namespace where nspname = {{schema_literal}})
+  union all
   select 2, format('function %s', p.oid::regprocedure), format('drop function %s', p.oid::regprocedure)
   from pg_proc p
-  where p.pronamespace = (select oid from pg_namespace where nspname = {{schema_literal}})
-    and p.prorettype = 'trigger'::regtype
+  where p.pronamespace = (select oid from pg_namespace where nspname = {{schema_literal}}) and p.prokind = 'f'
   union all
   select 3, format('table %I.%I', {{schema_literal}}, c.relname), format('drop table %I.%I', {{schema_literal}}, c.relname)
   from pg_class c
   where c.relnamespace = (select oid from pg_namespace where nspname = {{schema_literal}}) and c.relkind = 'r'
-    and (c.relname in ('tables', 'pipelines', 'snapshots', 'salt')
+    and (c.relname in ('tables', 'pipelines', 'snapshots', 'salt', 'shapes', 'patterns')
          or exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'cdc_txid' and a.attnum = 1))
   union all
   select 4, format('sequence %I.%I', {{schema_literal}}, c.relname), format('drop sequence %I.%I', {{schema_literal}}, c.relname)

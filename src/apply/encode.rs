@@ -11,12 +11,16 @@ use crate::wire::{Row, WireError};
 /// One column to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slot {
-    /// Name in the message.
+    /// Name at the destination.
     pub(super) name: String,
+    /// Name in the message.
+    pub(super) member: String,
     /// Where it usually stands in the row's JSON object.
     pub(super) hint: usize,
     /// Shape of its values.
     pub(super) kind: Kind,
+    /// The value for all rows instead: of a column that came after the message was written.
+    pub(super) constant: Option<Option<String>>,
 }
 
 /// A row that cannot be written. Names the column, never the value.
@@ -57,8 +61,12 @@ pub(super) enum EncodeError {
 /// Reads one value into `scratch`; returns false for NULL.
 fn read(row: &Row<'_>, slot: &Slot, scratch: &mut Vec<u8>) -> Result<bool, EncodeError> {
     scratch.clear();
-    let column = || slot.name.clone();
-    let value = row.get(&slot.name, slot.hint).ok_or_else(|| EncodeError::Missing { column: column() })?;
+    if let Some(constant) = &slot.constant {
+        scratch.extend_from_slice(constant.as_deref().unwrap_or_default().as_bytes());
+        return Ok(constant.is_some());
+    }
+    let column = || slot.member.clone();
+    let value = row.get(&slot.member, slot.hint).ok_or_else(|| EncodeError::Missing { column: column() })?;
     let present = value
         .to_postgres(slot.kind, scratch)
         .map_err(|source| EncodeError::Value { column: column(), source })?;
@@ -173,7 +181,13 @@ mod tests {
     const TEXT: Kind = Kind::Scalar(Scalar::Text);
 
     fn slots(columns: &[(&str, Kind)]) -> Vec<Slot> {
-        let slot = |(hint, &(name, kind)): (usize, &(&str, Kind))| Slot { name: name.into(), hint, kind };
+        let slot = |(hint, &(name, kind)): (usize, &(&str, Kind))| Slot {
+            name: name.into(),
+            member: name.into(),
+            hint,
+            kind,
+            constant: None,
+        };
         columns.iter().enumerate().map(slot).collect()
     }
 

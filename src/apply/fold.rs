@@ -13,6 +13,9 @@ pub(super) struct Plan {
     pub(super) truncated: Vec<Arc<Table>>,
     /// Every table of the batch at each of its versions, also those of which nothing is left.
     pub(super) tables: Vec<Arc<Table>>,
+    /// DDL in the middle gave tables or key columns other names or types: keys cannot be told from each other by their
+    /// bytes, and the changes have to be applied one by one.
+    pub(super) in_order: bool,
     /// What is left, by table and schema version, in the order in which they first appear.
     pub(super) groups: Vec<Group>,
 }
@@ -91,8 +94,21 @@ pub(super) fn fold(changes: &[Change]) -> Plan {
         group.deletes.reverse();
         group.upserts.reverse();
     }
+    plan.in_order = plan.tables.iter().enumerate().any(|(i, a)| plan.tables[..i].iter().any(|b| moved(a, b)));
     plan.groups.retain(|group| !group.deletes.is_empty() || !group.upserts.is_empty());
     plan
+}
+
+/// Tells whether two shapes are one table with keys of different form, or two tables that share a name one after the other.
+fn moved(a: &Table, b: &Table) -> bool {
+    let key = |table: &Table| -> Vec<(String, String)> {
+        let columns = table.key_indexes().into_iter().map(|i| &table.columns[i]);
+        columns.map(|column| (column.name.clone(), column.base.clone())).collect()
+    };
+    match (a.relation != 0 && a.relation == b.relation, a.name == b.name) {
+        (true, true) => key(a) != key(b),
+        (same_relation, same_name) => same_relation || same_name && a.relation != b.relation,
+    }
 }
 
 #[cfg(test)]
@@ -107,7 +123,7 @@ mod tests {
         [("a", 1), ("a", 2), ("b", 1)]
             .map(|(name, version)| {
                 let name = TableName::new("public", name);
-                Arc::new(Table { name, version, columns: Vec::new(), key: Vec::new() })
+                Arc::new(Table { name, version, columns: Vec::new(), key: Vec::new(), relation: 0 })
             })
             .to_vec()
     }

@@ -68,7 +68,7 @@ mod tests {
     /// A change of `p`, whose rows take others along, or of `c`.
     fn change(cdc_id: u64, table: &str, op: Op, key: u8) -> Change {
         let name = TableName::new("public", table);
-        let table = Arc::new(Table { name, version: 1, columns: Vec::new(), key: Vec::new() });
+        let table = Arc::new(Table { name, version: 1, columns: Vec::new(), key: Vec::new(), relation: 0 });
         Change { cdc_id, table, op, key: Box::new([key]), value: Box::new([]), row: 0..0 }
     }
 

@@ -5,17 +5,20 @@
 //!                                                                              with positions and cut
 //! ```
 //!
-//! `fold`, `held`, `encode`, `holds`, `schema`, `order`, `sql` and `script` are pure; `postgres` talks to the server.
+//! `fold`, `held`, `encode`, `holds`, `schema`, `evolve`, `order`, `sql` and `script` are pure; `postgres` talks to the
+//! server.
 
 mod fold;
 mod held;
 mod encode;
 mod holds;
 mod schema;
+mod evolve;
 mod order;
 mod sql;
 mod script;
 mod postgres;
 
+pub use evolve::widens;
 pub(crate) use order::parents_first;
 pub use postgres::{Applied, LastCut, PostgresTarget, progress, reset};

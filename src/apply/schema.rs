@@ -9,6 +9,8 @@ use crate::table::{Column, Kind, Table, TableName, quote_ident, quote_literal};
 pub(super) struct Found {
     /// Its oid.
     pub(super) oid: u32,
+    /// Its name.
+    pub(super) name: TableName,
     /// Its columns in order.
     pub(super) columns: Vec<FoundColumn>,
     /// Unique indexes that are valid, immediate and total, on plain columns.
@@ -24,6 +26,8 @@ pub(super) struct Found {
 pub(super) struct FoundColumn {
     /// Name, unquoted.
     pub(super) name: String,
+    /// Number in its table, which a rename keeps.
+    pub(super) number: i16,
     /// Type by `format_type` with an empty search path.
     pub(super) declared: String,
     /// Declared NOT NULL.
@@ -92,6 +96,19 @@ pub(super) enum Unfit {
          would take different keys for equal; alter it to {there}"
     )]
     MergedKeys { table: TableName, column: String, here: String, there: String },
+    #[error(
+        "column \"{column}\" of table {table} is {here} at the destination and became {there} at the source, and how its \
+         values were converted is not known here; run `{statement}`, or with the USING that the source was given, then \
+         start again"
+    )]
+    Retyped { table: TableName, column: String, here: String, there: String, statement: String },
+    #[error("table {table} is behind the source's; run `{}`, or set apply.create_tables", statements.join("; "))]
+    Behind { table: TableName, statements: Vec<String> },
+    #[error(
+        "table {here} at the destination holds the rows of another table of the source, which was renamed there and gave \
+         its name to {there}: rename it too, then start again"
+    )]
+    Taken { here: TableName, there: TableName },
     #[error(
         "column \"{column}\" of table {table} has the type {declared}, which does not exist at the destination; \
          create the type (or its extension) there, or create the table with another type"
@@ -194,7 +211,13 @@ pub(super) fn shape(table: &Table, found: &Found) -> Result<Shape, Unfit> {
             }
             (kind, _) => kind,
         };
-        shape.columns.push(Slot { name: column.name.clone(), hint, kind });
+        shape.columns.push(Slot {
+            name: column.name.clone(),
+            member: column.name.clone(),
+            hint,
+            kind,
+            constant: None,
+        });
         shape.types.push(here.declared.clone());
     }
     let key = found
@@ -298,10 +321,18 @@ pub(super) fn create_table(table: &Table) -> String {
     )
 }
 
-/// Returns the statement that adds a column: nullable, since rows that are there already have no value for it.
-pub(super) fn add_column(table: &TableName, column: &Column) -> String {
+/// Returns the statements that add a column: nullable, with the value that rows got at the source which were there before
+/// the column.
+pub(super) fn add_column(table: &TableName, column: &Column) -> Vec<String> {
     let (table, name) = (table.quoted(), quote_ident(&column.name));
-    format!("alter table {table} add column if not exists {name} {}", column.declared)
+    let add = format!("alter table {table} add column if not exists {name} {}", column.declared);
+    match &column.initial {
+        None => vec![add],
+        Some(initial) => vec![
+            format!("{add} default {}::{}", quote_literal(initial), column.declared),
+            format!("alter table {table} alter column {name} drop default"),
+        ],
+    }
 }
 
 /// Returns the schema of a type name that `format_type` printed with its schema; `None` for pg_catalog's types.

@@ -10,6 +10,8 @@ fn column(name: &str, declared: &str) -> Column {
         not_null: name == "id",
         enum_labels: None,
         generated: false,
+        id: 0,
+        initial: None,
     }
 }
 
@@ -19,6 +21,7 @@ fn table(columns: &[(&str, &str)]) -> Table {
         version: 1,
         columns: columns.iter().map(|(name, declared)| column(name, declared)).collect(),
         key: vec!["id".into()],
+        relation: 0,
     }
 }
 
@@ -144,7 +147,7 @@ fn tables_are_created_as_the_source_declares_them() {
     );
     assert_eq!(
         add_column(&source.name, &source.columns[1]),
-        "alter table \"public\".\"t\" add column if not exists \"we\"\"ird\" numeric(10,2)"
+        ["alter table \"public\".\"t\" add column if not exists \"we\"\"ird\" numeric(10,2)"]
     );
 }
 

@@ -203,8 +203,10 @@ mod tests {
     fn shape(columns: &[&str], key: &[&str]) -> Shape {
         let slot = |(hint, name): (usize, &&str)| Slot {
             name: (*name).into(),
+            member: (*name).into(),
             hint,
             kind: Kind::Scalar(Scalar::Text),
+            constant: None,
         };
         Shape {
             oid: 1,

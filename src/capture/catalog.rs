@@ -104,6 +104,10 @@ pub(super) struct State {
     pub(super) salt: Option<bool>,
     pub(super) pipelines: bool,
     pub(super) snapshots: bool,
+    /// Signature of the functions that follow DDL, `None` where they are missing.
+    pub(super) library: Option<String>,
+    /// The event triggers that run them are there and switched on.
+    pub(super) events: bool,
     /// Numbers as it must; `None` when there is no sequence.
     pub(super) sequence: Option<bool>,
 }

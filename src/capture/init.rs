@@ -11,6 +11,7 @@ use crate::config::{Config, TableOverride};
 use crate::table::{CaptureMode, TableName, quote_ident, quote_literal};
 
 use super::catalog::{self, Source, State};
+use super::ddl::{self, History};
 use super::error::{CaptureError, Refusal};
 use super::pattern::Patterns;
 use super::plan::{self, Plan, Wanted};
@@ -87,6 +88,8 @@ pub(super) struct Decided {
     pub(super) setup: Vec<String>,
     /// The salt of hashes, where another one or none stands in the source.
     pub(super) salt: Option<SecretString>,
+    /// The event triggers are there.
+    pub(super) events: bool,
     pub(super) notes: Vec<String>,
     pub(super) tables: Vec<(Source, Plan)>,
     pub(super) refused: Vec<Refusal>,
@@ -103,7 +106,7 @@ pub async fn init(
     options: InitOptions,
 ) -> Result<InitReport, CaptureError> {
     let schema = config.capture.schema.as_str();
-    let decided = decide(client, config).await?;
+    let mut decided = decide(client, config).await?;
     if !decided.refused.is_empty() && !options.skip_unusable {
         return Err(CaptureError::Refused { refusals: decided.refused });
     }
@@ -117,9 +120,22 @@ pub async fn init(
     for (source, plan) in decided.tables.iter().filter(|(_, plan)| !plan.statements.is_empty()) {
         sql.push_str(&format!("begin;\n{}commit;\n", script(source, plan)));
     }
+    let mut notes = std::mem::take(&mut decided.notes);
+    if options.dry_run && !decided.events {
+        sql.push_str(&ddl::triggers(schema));
+    }
     if !options.dry_run {
         if !decided.setup.is_empty() || decided.salt.is_some() {
             set_up(client, schema, &decided).await?;
+        }
+        if !decided.events {
+            match ddl::create_triggers(client, schema).await? {
+                None => sql.push_str(&ddl::triggers(schema)),
+                Some(refused) => notes.push(format!(
+                    "DDL is not followed by itself, because this role may not create event triggers ({refused}): run tripline \
+                     init after each migration of a captured table (docs/ddl.md)"
+                )),
+            }
         }
         for (source, plan) in decided.tables.iter().filter(|(_, plan)| !plan.statements.is_empty()) {
             install(client, schema, source, plan).await?;
@@ -138,7 +154,7 @@ pub async fn init(
             notes: [plan.notes, plan.accepted].concat(),
         })
         .collect();
-    Ok(InitReport { tables, refused: decided.refused, kept: decided.kept, notes: decided.notes, sql })
+    Ok(InitReport { tables, refused: decided.refused, kept: decided.kept, notes, sql })
 }
 
 /// Reads catalog and registry and decides for every table.
@@ -172,6 +188,7 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
         .map(|candidate| candidate.oid);
     let sources = catalog::describe(&transaction, schema, oids).await?;
     let registered = if state.tables { registry::read(&transaction, schema).await? } else { Vec::new() };
+    let history = History::read(&transaction, config, &state).await?;
     let wanted_salt = config.mask.salt.as_ref();
     let salt = catalog::salt(&transaction, schema, &state).await?;
     let salted = wanted_salt.is_some() || state.salt.is_some();
@@ -179,7 +196,8 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
         salt.as_ref().is_some_and(|salt| wanted_salt.is_some_and(|new| new.expose_secret() != salt));
 
     let mut decided = Decided {
-        setup: setup(schema, &state),
+        setup: [setup(schema, &state), ddl::setup(config, &patterns, &state, &history)].concat(),
+        events: state.events,
         salt: None,
         notes: Vec::new(),
         tables: Vec::new(),
@@ -201,7 +219,8 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
         let log_table = match row {
             Some(row) => row.log_table.clone(),
             None => name::log_table(&source.name, |name| {
-                registered.iter().any(|row| row.log_table == name)
+                history.relations.contains(name)
+                    || registered.iter().any(|row| row.log_table == name)
                     || taken.iter().any(|(other, _)| other == name)
             }),
         };
@@ -212,6 +231,7 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
             mode: entry.and_then(|entry| entry.mode).unwrap_or(config.capture.mode),
             key_index: entry.and_then(|entry| entry.key_index.as_deref()),
             selection: &selection,
+            former: history.version(&source.name),
         };
         let mut plan = match plan::plan(schema, &source, wanted, row, &log_table) {
             Ok(plan) => plan,

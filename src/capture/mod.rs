@@ -6,6 +6,7 @@
 
 mod catalog;
 mod check;
+mod ddl;
 mod error;
 mod fingerprint;
 mod init;
@@ -19,6 +20,7 @@ mod render;
 mod requests;
 mod row;
 mod seal;
+mod template;
 mod uninstall;
 mod verify;
 
@@ -26,7 +28,7 @@ pub use check::{Finding, Severity, findings};
 pub use error::{CaptureError, Problem, Refusal};
 pub use fingerprint::fingerprint_sql;
 pub use init::{Action, InitOptions, InitReport, TableReport, init};
-pub use registry::{Captured, load};
+pub use registry::{Captured, LogRows, load, load_former};
 pub(crate) use render::{render, rows_of};
 pub use requests::{Request, Requested, give_up, references, request, request_initial, requested};
 pub use uninstall::{Uninstalled, uninstall};

@@ -41,6 +41,15 @@ impl Patterns {
             && !self.exclude.iter().any(|pattern| glob(pattern, &name))
     }
 
+    /// Returns the patterns that include and those that exclude as LIKE knows them.
+    pub(super) fn like(&self) -> (Vec<String>, Vec<String>) {
+        let like = |pattern: &String| {
+            let escaped = pattern.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+            escaped.replace('*', "%")
+        };
+        (self.include.iter().map(like).collect(), self.exclude.iter().map(like).collect())
+    }
+
     /// Fails when a pattern names none of `tables`. An excluding pattern with a `*` may: it is a precaution.
     pub(super) fn all_match(&self, tables: &[TableName]) -> Result<(), CaptureError> {
         let names: Vec<String> = tables.iter().map(TableName::to_string).collect();

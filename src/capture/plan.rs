@@ -4,10 +4,12 @@ use crate::selection::{Mask, Selection};
 use crate::table::{CaptureMode, Column, TableName, quote_ident, quote_literal};
 
 use super::catalog::{Index, Source, oid_array};
+use super::ddl::sign;
 use super::error::Refusal;
 use super::init::Action;
 use super::registry::Registered;
-use super::render::{BODY_TAG, KeyColumn, Spec, objects_sql, render, seal_sql};
+use super::render::{KeyColumn, Spec, TAGS, objects_sql, render, seal_sql};
+use super::template;
 
 /// Columns of a log table beside those of its source: `cdc_txid`, `cdc_id`, `cdc_op`, `cdc_at`.
 const LOG_COLUMNS: usize = 4;
@@ -20,6 +22,8 @@ pub(super) struct Wanted<'a> {
     pub(super) mode: CaptureMode,
     pub(super) key_index: Option<&'a str>,
     pub(super) selection: &'a Selection,
+    /// The highest version that a table of its name had before.
+    pub(super) former: u32,
 }
 
 /// What `init` does with a table.
@@ -108,7 +112,7 @@ pub(super) fn plan(
     let mode = if source.kind == 'p' { CaptureMode::Row } else { wanted.mode };
 
     let log = registered.filter(|row| row.log_exists);
-    let columns = in_log_order(wanted.selection.published(&source.columns), log);
+    let columns = with_initial(in_log_order(wanted.selection.published(&source.columns), log), registered);
     let spec = Spec {
         schema,
         source: &source.name,
@@ -125,19 +129,27 @@ pub(super) fn plan(
 
     let (functions, triggers) = (spec.functions(), spec.triggers());
     let sum = |objects: &[super::render::Object]| {
-        crc32c::crc32c(objects.iter().map(|object| object.sql.as_str()).collect::<String>().as_bytes())
+        sign(&objects.iter().map(|object| object.sql.as_str()).collect::<String>())
     };
-    let trigger_sum = format!("{:08x}", sum(&triggers));
-    let definition = format!("{:08x}.{trigger_sum}", sum(&functions));
+    let trigger_sum = sum(&triggers);
+    let definition = format!("{}.{trigger_sum}", sum(&functions));
+    // What a selection makes of new or renamed columns is for people to say.
+    let templates = match wanted.selection.is_everything() {
+        true => template::of_table(schema, log_table, mode, spec.partitioned),
+        false => serde_json::json!({}),
+    };
 
     let key_names: Vec<String> = key.iter().map(|key| key.name.clone()).collect();
     let same_shape = registered.is_some_and(|row| {
-        row.columns == columns
+        are_same(&row.columns, &columns)
             && row.key == key_names
             && row.name == source.name
             && row.relation == source.oid
     });
-    let version = registered.map_or(1, |row| row.version + u32::from(!same_shape));
+    let version = match registered {
+        Some(row) if same_shape => row.version,
+        row => row.map_or(0, |row| row.version).max(wanted.former) + 1,
+    };
     let leaves: Vec<u32> = source.leaves.iter().map(|leaf| leaf.oid).collect();
 
     let trigger_objects = |objects: &std::collections::BTreeMap<String, String>| -> Vec<(String, String)> {
@@ -158,8 +170,13 @@ pub(super) fn plan(
     let changes = registered.map(Registered::changes).unwrap_or_default();
     let sealed = registered.is_some_and(|row| row.seal.is_some()) && changes.is_empty();
     let reselected = registered.is_some_and(|row| row.selection != *wanted.selection);
+    let numbered = registered.is_some_and(|row| row.columns.iter().all(|column| column.id != 0));
+    let given_up = registered.is_some_and(|row| row.broken.is_some());
     let unchanged = same_shape
         && !reselected
+        && numbered
+        && !given_up
+        && registered.is_some_and(|row| row.templates.as_ref() == Some(&templates))
         && sealed
         && !log_changes
         && triggers_right
@@ -188,7 +205,13 @@ pub(super) fn plan(
         Some(_) => Action::Repaired,
     };
     let needs_snapshot = action != Action::Unchanged
-        && !(same_shape && !reselected && triggers_right && all_on && !log_changes && changes.is_empty());
+        && !(same_shape
+            && !reselected
+            && triggers_right
+            && all_on
+            && !log_changes
+            && !given_up
+            && changes.is_empty());
     let done = |statements, locks| Plan {
         action,
         log_table: log_table.to_owned(),
@@ -217,6 +240,14 @@ pub(super) fn plan(
         ));
     }
     statements.push(register(&spec, source, &key_index, version, &definition, &names));
+    statements.push(render(
+        include_str!("../../sql/capture/ddl/record.sql"),
+        &[
+            ("schema", &quote_ident(schema)),
+            ("relation", &source.oid.to_string()),
+            ("templates", &quote_literal(&templates.to_string())),
+        ],
+    ));
     Ok(done(statements, locks))
 }
 
@@ -302,8 +333,8 @@ fn accept(source: &Source, wanted: Wanted<'_>) -> Result<(String, Vec<KeyColumn>
     }
     let names =
         source.columns.iter().map(|column| &column.name).chain([&source.name.schema, &source.name.name]);
-    if names.into_iter().any(|name| name.contains(BODY_TAG)) {
-        return Err((format!("one of its names contains {BODY_TAG}"), format!("rename it, or {out}")));
+    if names.into_iter().any(|name| name.contains(TAGS)) {
+        return Err((format!("one of its names contains {TAGS}"), format!("rename it, or {out}")));
     }
     if source.columns.len() + LOG_COLUMNS > MOST_COLUMNS {
         return Err((
@@ -383,8 +414,8 @@ fn selectable(source: &Source, selection: &Selection, key: &[KeyColumn]) -> Resu
         Mask::Value(text) => Some(text),
         _ => None,
     });
-    if texts.chain(&selection.filter).any(|text| text.contains(BODY_TAG)) {
-        return Err((format!("its filter or a mask contains {BODY_TAG}"), entry("filter or mask")));
+    if texts.chain(&selection.filter).any(|text| text.contains(TAGS)) {
+        return Err((format!("its filter or a mask contains {TAGS}"), entry("filter or mask")));
     }
     Ok(())
 }
@@ -397,6 +428,34 @@ fn in_log_order(mut columns: Vec<Column>, log: Option<&Registered>) -> Vec<Colum
         columns.sort_by_key(|column| place(&column.name));
     }
     columns
+}
+
+/// What existing rows got when a column was added counts where its table was captured already; it is kept as it was
+/// then, because a rewrite of the table makes the catalog forget it.
+fn with_initial(mut columns: Vec<Column>, registered: Option<&Registered>) -> Vec<Column> {
+    for column in &mut columns {
+        let known = |row: &Registered| {
+            row.columns
+                .iter()
+                .find(|old| old.id == column.id || old.id == 0 && old.name == column.name)
+                .map(|old| old.initial.clone())
+        };
+        match registered.map(known) {
+            None => column.initial = None,
+            Some(Some(initial)) => column.initial = initial,
+            Some(None) => {}
+        }
+    }
+    columns
+}
+
+/// Tells whether two descriptions are the same, whatever an older release did not record.
+fn are_same(before: &[Column], now: &[Column]) -> bool {
+    let same = |(old, new): (&Column, &Column)| match old.id {
+        0 => Column { id: 0, initial: None, ..new.clone() } == *old,
+        _ => new == old,
+    };
+    before.len() == now.len() && before.iter().zip(now).all(same)
 }
 
 /// The statements that make the log table fit the source.

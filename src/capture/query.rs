@@ -7,7 +7,8 @@ use super::error::CaptureError;
 
 /// Settings of every transaction of ours: names resolve to the catalog alone, nobody waits for us for long.
 const LOCAL_SETTINGS: &str = "set local search_path = pg_catalog; set local standard_conforming_strings = on; \
-     set local lock_timeout = '2s'; set local client_min_messages = warning;";
+     set local lock_timeout = '2s'; set local client_min_messages = warning; \
+     set local jit = off;";
 
 /// Opens a transaction in which the files under `sql/capture/` mean what they say.
 pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, CaptureError> {

@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 use crate::selection::Selection;
 use crate::table::{CaptureMode, Column, Table, TableName, quote_ident, quote_literal};
 
-use super::error::CaptureError;
+use super::error::{CaptureError, Problem};
 use super::query;
 use super::render::{objects_sql, render, seal_sql};
 use super::seal::{Change, Seal};
@@ -27,6 +27,61 @@ pub struct Captured {
     pub mode: CaptureMode,
     /// What of it is captured.
     pub selection: Selection,
+    /// Which of the log rows have this shape.
+    pub rows: LogRows,
+}
+
+/// Which rows of a log table have a shape, and what its columns are called there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogRows {
+    /// Those with a `cdc_id` above this one.
+    pub after: u64,
+    /// Those up to this one; `None` for the present shape.
+    pub until: Option<u64>,
+    /// The log columns, in the order of [`Table::columns`]; empty where they have the same names.
+    pub names: Vec<String>,
+    /// The table was dropped.
+    pub dropped: bool,
+    /// DDL gave the table its name, and `init` has not seen it since: its topic may be missing.
+    pub named_by_ddl: bool,
+}
+
+impl LogRows {
+    /// Returns what a column of `table` is called in the log table.
+    pub fn name<'a>(&'a self, table: &'a Table, column: usize) -> &'a str {
+        self.names.get(column).unwrap_or(&table.columns[column].name)
+    }
+}
+
+#[derive(Deserialize)]
+struct Loaded {
+    #[serde(flatten)]
+    table: Table,
+    log_table: String,
+    mode: CaptureMode,
+    #[serde(default, deserialize_with = "null_is_default")]
+    selection: Selection,
+    after: Option<u64>,
+    until: Option<u64>,
+    names: Option<Vec<String>>,
+    #[serde(default)]
+    dropped: bool,
+    named_by_ddl: Option<bool>,
+}
+
+impl Loaded {
+    fn captured(self, schema: &str) -> Captured {
+        let Self { table, log_table, mode, selection, after, until, names, dropped, named_by_ddl } = self;
+        let rows = LogRows {
+            after: after.unwrap_or(0),
+            until,
+            names: names.unwrap_or_default(),
+            dropped,
+            named_by_ddl: named_by_ddl.unwrap_or(false),
+        };
+        let log_table = TableName::new(schema, log_table);
+        Captured { oid: table.relation, table, log_table, mode, selection, rows }
+    }
 }
 
 /// A registry row beside what the catalog shows of it now.
@@ -54,6 +109,10 @@ pub(super) struct Registered {
     pub(super) seal: Option<Seal>,
     /// The same, as it stands now.
     pub(super) found: Seal,
+    /// Statements for following DDL; `None` where an older release installed it.
+    pub(super) templates: Option<serde_json::Value>,
+    /// Why the event triggers could not follow DDL and gave the table up.
+    pub(super) broken: Option<String>,
     /// Triggers of ours that are switched off.
     pub(super) off: Vec<Off>,
     /// The source table is still there.
@@ -124,31 +183,57 @@ pub(super) async fn read(client: &impl GenericClient, schema: &str) -> Result<Ve
 
 /// Reads the captured tables from the registry, by name.
 pub async fn load(client: &impl GenericClient, schema: &str) -> Result<Vec<Captured>, CaptureError> {
-    #[derive(Deserialize)]
-    struct Row {
-        relation: u32,
-        #[serde(flatten)]
-        table: Table,
-        log_table: String,
-        mode: CaptureMode,
-        #[serde(default, deserialize_with = "null_is_default")]
-        selection: Selection,
-    }
     let sql = render(include_str!("../../sql/capture/load.sql"), &[("schema", &quote_ident(schema))]);
-    let rows: Vec<Row> = query::json(client, "the registry", &sql).await.map_err(|error| match error {
+    read_captured(client, schema, &sql).await
+}
+
+/// Reads the shapes that tables had before and that log rows above `settled` may have: of tables that DDL has altered or
+/// dropped while rows were unread.
+pub async fn load_former(
+    client: &impl GenericClient,
+    schema: &str,
+    settled: u64,
+) -> Result<Vec<Captured>, CaptureError> {
+    let sql = render(
+        include_str!("../../sql/capture/ddl/shapes.sql"),
+        &[
+            ("schema", &quote_ident(schema)),
+            ("schema_literal", &quote_literal(schema)),
+            ("settled", &settled.to_string()),
+        ],
+    );
+    let former = read_captured(client, schema, &sql).await?;
+    match former.iter().find(|shape| shape.rows.names.len() != shape.table.columns.len()) {
+        None => Ok(former),
+        Some(shape) => Err(CaptureError::Broken {
+            problems: vec![Problem {
+                id: "log.columns",
+                table: Some(shape.table.name.clone()),
+                what: format!(
+                    "{} lacks columns of version {}, of which rows are unread",
+                    shape.log_table, shape.table.version
+                ),
+                fix: format!(
+                    "add them again, or give these rows up: delete from {}.shapes where log_table = {}, then compare with \
+                     tripline verify",
+                    quote_ident(schema),
+                    quote_literal(&shape.log_table.name)
+                ),
+            }],
+        }),
+    }
+}
+
+async fn read_captured(
+    client: &impl GenericClient,
+    schema: &str,
+    sql: &str,
+) -> Result<Vec<Captured>, CaptureError> {
+    let rows: Vec<Loaded> = query::json(client, "the registry", sql).await.map_err(|error| match error {
         CaptureError::Query { source, .. } if source.code() == Some(&SqlState::UNDEFINED_TABLE) => {
             CaptureError::NotInstalled { schema: schema.to_owned() }
         }
         error => error,
     })?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Captured {
-            table: row.table,
-            oid: row.relation,
-            log_table: TableName::new(schema, row.log_table),
-            mode: row.mode,
-            selection: row.selection,
-        })
-        .collect())
+    Ok(rows.into_iter().map(|row| row.captured(schema)).collect())
 }

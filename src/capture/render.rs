@@ -4,12 +4,12 @@ use crate::selection::Selection;
 use crate::session::EXACT_TEXT;
 use crate::table::{CaptureMode, Column, TableName, quote_ident, quote_literal};
 
-use super::name;
 use super::registry::Captured;
 use super::row::{self, base_type};
+use super::{name, template};
 
-/// The tag that quotes function bodies; no name may contain it.
-pub(super) const BODY_TAG: &str = "$tripline$";
+/// What the tags around function bodies begin with; no name may contain it.
+pub(super) const TAGS: &str = "$tripline";
 
 /// Replaces every `{{name}}` of a template by its value, in one go: values are not looked at again.
 ///
@@ -93,6 +93,29 @@ impl Spec<'_> {
         TableName::new(self.schema, self.log_table).quoted()
     }
 
+    /// Tells whether the columns are left open: the text is a template (see [`super::template`]).
+    fn is_open(&self) -> bool {
+        self.key.first().is_some_and(|key| key.name == template::KEY)
+    }
+
+    /// A list over all columns.
+    fn each_column(&self, each: impl Fn(&Column) -> String, separator: &str) -> String {
+        match self.columns {
+            [key, plain] if self.is_open() => template::columns(separator, &each(key), &each(plain)),
+            columns => list(columns, each, separator),
+        }
+    }
+
+    /// A list over the key columns, which are numbered.
+    fn each_key(&self, each: impl Fn(&str, &KeyColumn) -> String, separator: &str) -> String {
+        if self.is_open() {
+            return template::keys(separator, &each(template::PLACE, &self.key[0]));
+        }
+        let keys: Vec<String> =
+            self.key.iter().enumerate().map(|(i, key)| each(&i.to_string(), key)).collect();
+        keys.join(separator)
+    }
+
     fn is_key(&self, column: &Column) -> bool {
         self.key.iter().any(|key| key.name == column.name)
     }
@@ -107,7 +130,8 @@ impl Spec<'_> {
             "standard_conforming_strings" => selects,
             _ => selects || self.asks_settings,
         });
-        asked.map(|(name, value)| format!("\nset {name} = '{value}'")).collect()
+        let clauses: String = asked.map(|(name, value)| format!("\nset {name} = '{value}'")).collect();
+        if self.is_open() { template::settings(&clauses) } else { clauses }
     }
 
     fn loose(&self) -> bool {
@@ -121,7 +145,13 @@ impl Spec<'_> {
 
     /// The columns of the row `from` as they are logged, named.
     fn row(&self, from: &str) -> String {
-        row::list(self.schema, self.selection, self.columns, from)
+        self.each_column(
+            |column| {
+                let name = quote_ident(&column.name);
+                format!("{} as {name}", self.value(column, &format!("{from}.{name}")))
+            },
+            ", ",
+        )
     }
 
     /// What is logged for a column whose value is `reference`.
@@ -135,13 +165,12 @@ impl Spec<'_> {
     }
 
     fn keys(&self, from: &str) -> String {
-        list(self.key, |key| format!("{from}.{}", quote_ident(&key.name)), ", ")
+        self.each_key(|_, key| format!("{from}.{}", quote_ident(&key.name)), ", ")
     }
 
     fn keys_cast(&self, from: &str) -> String {
-        list(
-            self.key,
-            |key| {
+        self.each_key(
+            |_, key| {
                 let reference = format!("{from}.{}", quote_ident(&key.name));
                 let column = self.columns.iter().find(|column| column.name == key.name);
                 column.map_or_else(|| reference.clone(), |column| self.value(column, &reference))
@@ -156,11 +185,11 @@ impl Spec<'_> {
     /// after it deleted its own the dead one remains. Every xid of this transaction is at or above its first; what a
     /// snapshot shows of others is below.
     fn lookup(&self, from: &str) -> String {
-        let equal = |key: &KeyColumn| {
+        let equal = |_: &str, key: &KeyColumn| {
             let name = quote_ident(&key.name);
             format!("t.{name} {} {from}.{name}", key.operator)
         };
-        format!("{} and pg_catalog.age(t.xmin) <= 0{}", list(self.key, equal, " and "), self.filter(" and "))
+        format!("{} and pg_catalog.age(t.xmin) <= 0{}", self.each_key(equal, " and "), self.filter(" and "))
     }
 
     /// The keys that a statement touched: `cdc_was` when one stood before it, `cdc_stays` when one stands in its new rows.
@@ -184,9 +213,11 @@ impl Spec<'_> {
             }
             _ => {
                 // The text tells apart what the type calls equal.
-                let texts = self.key.iter().filter(|key| key.loose);
-                let texts: String =
-                    texts.map(|key| format!(", u.{}::pg_catalog.text", quote_ident(&key.name))).collect();
+                let text = |key: &KeyColumn| format!(", u.{}::pg_catalog.text", quote_ident(&key.name));
+                let texts: String = match self.is_open() {
+                    true => template::loose_keys(&text(&self.key[0])),
+                    false => self.key.iter().filter(|key| key.loose).map(text).collect(),
+                };
                 format!(
                     "select {keys}, pg_catalog.bool_or(u.cdc_was) as cdc_was, \
                      pg_catalog.bool_or(not u.cdc_was) as cdc_stays\n        \
@@ -202,7 +233,10 @@ impl Spec<'_> {
 
     fn fill(&self, template: &str, function: &str, more: &[(&str, &str)]) -> String {
         let name = |column: &Column| quote_ident(&column.name);
-        let key_number = |column: &Column| self.key.iter().position(|key| key.name == column.name);
+        let key_number = |column: &Column| match self.is_open() {
+            true => self.is_key(column).then(|| template::PLACE.to_owned()),
+            false => self.key.iter().position(|key| key.name == column.name).map(|i| i.to_string()),
+        };
         let key_or_row = |column: &Column| {
             if self.is_key(column) {
                 self.value(column, &format!("k.{}", name(column)))
@@ -218,7 +252,6 @@ impl Spec<'_> {
             ),
             None => format!("case when not e.cdc_gone then s.{} end", name(column)),
         };
-        let aliases: Vec<usize> = (0..self.key.len()).collect();
         let function = TableName::new(self.schema, function).quoted();
         let passes = |row| match self.filter("where ") {
             filter if filter.is_empty() => filter,
@@ -243,17 +276,17 @@ impl Spec<'_> {
             ("function", function),
             ("log", self.log()),
             ("source", self.source.quoted()),
-            ("columns", list(self.columns, name, ", ")),
-            ("key_columns", list(self.key, |key| quote_ident(&key.name), ", ")),
+            ("columns", self.each_column(name, ", ")),
+            ("key_columns", self.each_key(|_, key| quote_ident(&key.name), ", ")),
             ("row", self.row("t")),
-            ("row_s", list(self.columns, |column| format!("s.{}", name(column)), ", ")),
-            ("row_aliases", list(self.columns, |column| format!("r.{}", name(column)), ", ")),
+            ("row_s", self.each_column(|column| format!("s.{}", name(column)), ", ")),
+            ("row_aliases", self.each_column(|column| format!("r.{}", name(column)), ", ")),
             (
                 "key_aliases",
-                list(&aliases, |&i| format!("k.{} as cdc_key_{i}", quote_ident(&self.key[i].name)), ", "),
+                self.each_key(|i, key| format!("k.{} as cdc_key_{i}", quote_ident(&key.name)), ", "),
             ),
-            ("key_or_row", list(self.columns, key_or_row, ", ")),
-            ("key_or_row_loose", list(self.columns, key_or_row_loose, ", ")),
+            ("key_or_row", self.each_column(key_or_row, ", ")),
+            ("key_or_row_loose", self.each_column(key_or_row_loose, ", ")),
             ("key_t", self.keys("t")),
             ("key_k", self.keys("k")),
             ("key_u", self.keys("u")),
@@ -288,7 +321,7 @@ impl Spec<'_> {
             &[
                 ("log", &self.log()),
                 ("sequence_literal", &quote_literal(&sequence)),
-                ("column_definitions", &list(self.columns, Self::definition, ",\n  ")),
+                ("column_definitions", &self.each_column(Self::definition, ",\n  ")),
             ],
         )
     }
@@ -369,8 +402,10 @@ impl Spec<'_> {
                 "",
                 &[],
             );
+            // Not as a literal: names in it are quoted later where this is a template.
+            let statement = format!("{TAGS}_leaf${statement}{TAGS}_leaf$");
             let template = include_str!("../../sql/capture/leaf_truncate.sql");
-            functions.push(function("leaf", template, &[("leaf_statement", &quote_literal(&statement))]));
+            functions.push(function("leaf", template, &[("leaf_statement", &statement)]));
         }
         functions
     }
@@ -418,6 +453,16 @@ impl Spec<'_> {
         triggers
     }
 
+    /// Returns the statement that logs all rows of the table again, with the operation as its parameter.
+    pub(super) fn relog(&self) -> String {
+        self.fill(include_str!("../../sql/capture/ddl/relog.sql"), "", &[])
+    }
+
+    /// Returns the statement that logs a D for every row of a table.
+    pub(super) fn depart(&self) -> String {
+        self.fill(include_str!("../../sql/capture/ddl/depart.sql"), "", &[])
+    }
+
     /// Returns the TRUNCATE trigger of a partition.
     pub(super) fn leaf_trigger(&self, leaf: &TableName) -> Object {
         self.trigger(include_str!("../../sql/capture/trigger_leaf_truncate.sql"), leaf, "zz", "leaf", "")
@@ -442,6 +487,8 @@ mod tests {
             not_null: true,
             enum_labels: None,
             generated: false,
+            id: 0,
+            initial: None,
         }
     }
 

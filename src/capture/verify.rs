@@ -107,6 +107,11 @@ fn table_problems(row: &Registered, source: Option<&Source>, problems: &mut Vec<
         );
         return;
     };
+    if let Some(why) = &row.broken {
+        let what = format!("DDL could not be followed, and it is no longer captured: {why}");
+        add("ddl.given_up", what, &again);
+        return;
+    }
     if source.name != row.name {
         add(
             "table.renamed",

@@ -93,7 +93,7 @@ impl Mirrored {
                 table.name
             )));
         }
-        let plan = TablePlan::new(target, table, existing, policies)?;
+        let plan = TablePlan::new(target, table, existing, policies, None)?;
         Ok(Self { server, plan, view: sql::qualified(&config.database, &view) })
     }
 

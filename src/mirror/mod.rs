@@ -10,6 +10,7 @@ mod rowbinary;
 mod sql;
 mod error;
 mod plan;
+mod evolve;
 mod policy;
 mod batch;
 mod clickhouse;

@@ -1,5 +1,6 @@
 //! How changes of one table at one schema version become rows of its mirror.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,11 +28,15 @@ pub(super) struct Existing {
     pub(super) sorting_key: String,
     /// Names and types of the columns.
     pub(super) columns: Vec<(String, String)>,
+    /// Their comments, by name.
+    pub(super) comments: BTreeMap<String, String>,
+    /// The table's comment.
+    pub(super) comment: String,
 }
 
 impl Existing {
     /// Returns the type of a column.
-    fn column(&self, name: &str) -> Option<&str> {
+    pub(super) fn column(&self, name: &str) -> Option<&str> {
         self.columns.iter().find(|(column, _)| column == name).map(|(_, ty)| ty.as_str())
     }
 
@@ -47,7 +52,7 @@ impl Existing {
         target: &str,
         table: &'a Table,
         policies: &Policies,
-    ) -> Result<Vec<(&'a str, ColumnType)>, String> {
+    ) -> Result<Vec<(&'a Column, ColumnType)>, String> {
         let recreate = "drop or rename it, so that the mirror creates its own, and load the table again";
         let arguments = self.engine_full.split(" ORDER BY").next().unwrap_or_default();
         let versioned = arguments.contains(&format!("{}, {})", sql::VERSION, sql::DELETED));
@@ -82,9 +87,9 @@ impl Existing {
             let policy = policies.of(&table.name, &column.name, key);
             let wanted = ColumnType::for_column(column, key, policy);
             let Some(found) = self.column(&column.name) else {
-                // Rows that are there already get NULL: what the source has in them is not known here.
+                // Rows that are there already get what the source's rows got, or NULL.
                 let unknown = Column { not_null: false, ..column.clone() };
-                missing.push((column.name.as_str(), ColumnType::for_column(&unknown, key, policy)));
+                missing.push((column, ColumnType::for_column(&unknown, key, policy)));
                 continue;
             };
             if ColumnType::parse(found).is_none_or(|ty| !ty.accepts(column, key)) {
@@ -131,6 +136,8 @@ pub(super) struct TablePlan {
     /// Names and types at the head of every insert, so that ClickHouse refuses rows of another shape.
     pub(super) header: Vec<u8>,
     columns: Vec<PlanColumn>,
+    /// What the columns are called in messages and where they stand there, where the mirror is ahead of them.
+    members: Option<Vec<(String, usize)>>,
 }
 
 impl PlanColumn {
@@ -151,6 +158,7 @@ impl TablePlan {
         table: &Arc<Table>,
         existing: &Existing,
         policies: &Policies,
+        members: Option<Vec<(String, usize)>>,
     ) -> Result<Self, TargetError> {
         let mut columns = Vec::with_capacity(table.columns.len());
         let mut types = Vec::with_capacity(table.columns.len() + 2);
@@ -176,7 +184,15 @@ impl TablePlan {
             rowbinary::encode_str(text.as_bytes(), &mut header);
         }
         let insert = sql::insert(&target, names);
-        Ok(Self { table: Arc::clone(table), target, insert, header, columns })
+        Ok(Self { table: Arc::clone(table), target, insert, header, columns, members })
+    }
+
+    /// Returns what a column is called in messages, and where it stands in rows.
+    fn member(&self, index: usize) -> (&str, usize) {
+        match &self.members {
+            Some(members) => (&members[index].0, members[index].1),
+            None => (&self.table.columns[index].name, index),
+        }
     }
 
     /// Appends the row of a change: its values, for a delete the key alone, then version and deletion mark.
@@ -185,17 +201,18 @@ impl TablePlan {
         let mut scratch = Vec::new();
         let row = Row::parse(change.row_json())
             .map_err(|error| self.refused(change, error.to_string(), "read the message on its topic"))?;
-        for (index, (column, source)) in self.columns.iter().zip(&self.table.columns).enumerate() {
+        for (index, column) in self.columns.iter().enumerate() {
+            let (member, place) = self.member(index);
             let hint = match (deleted, column.key) {
                 (true, None) => {
                     rowbinary::encode_default(column.ty, out);
                     continue;
                 }
                 (true, Some(position)) => position,
-                (false, _) => index,
+                (false, _) => place,
             };
             let kept = row
-                .get(&source.name, hint)
+                .get(member, hint)
                 .ok_or(Cause::Missing)
                 .and_then(|value| column.encode(value, &mut scratch, out))
                 .map_err(|cause| self.does_not_fit(change, index, &cause))?;

@@ -1,8 +1,9 @@
 //! SQL text for ClickHouse. The only place where names become SQL there.
 
+use super::evolve;
 use super::policy::Policies;
 use super::types::ColumnType;
-use crate::table::{Table, TableName};
+use crate::table::{Column, Table, TableName};
 
 /// Column with the `cdc_id` of the change that the row comes from; the highest wins.
 pub(super) const VERSION: &str = "_version";
@@ -88,26 +89,56 @@ pub(super) fn create_table(target: &str, table: &Table, policies: &Policies) -> 
     let columns = table.columns.iter().map(|column| {
         let key = table.key.contains(&column.name);
         let ty = ColumnType::for_column(column, key, policies.of(&table.name, &column.name, key));
-        format!("{} {ty}, ", quote(&column.name))
+        format!("{} {ty}{}, ", quote(&column.name), mark(table, column))
     });
+    let comment = evolve::table_mark(table).map(|mark| format!(" COMMENT {}", literal(&mark)));
     let columns: String = columns.collect();
     let key = quoted_list(table.key.iter().map(String::as_str));
     format!(
         "CREATE TABLE IF NOT EXISTS {target} ({columns}{VERSION} UInt64, {DELETED} UInt8, \
          {SYNCED_AT} DateTime64(3, 'UTC') DEFAULT now64(3)) \
          ENGINE = ReplacingMergeTree({VERSION}, {DELETED}) ORDER BY ({key}) \
-         SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"
+         SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}{}",
+        comment.unwrap_or_default()
     )
 }
 
 /// Adds columns, given with their types.
 pub(super) fn add_columns<'a>(
     target: &str,
-    columns: impl IntoIterator<Item = (&'a str, ColumnType)>,
+    table: &Table,
+    columns: impl IntoIterator<Item = (&'a Column, ColumnType)>,
 ) -> String {
-    let added =
-        columns.into_iter().map(|(name, ty)| format!("ADD COLUMN IF NOT EXISTS {} {ty}", quote(name)));
+    let added = columns.into_iter().map(|(column, ty)| {
+        let default =
+            evolve::default(column, ty).map(|value| format!(" DEFAULT {value}")).unwrap_or_default();
+        format!("ADD COLUMN IF NOT EXISTS {} {ty}{default}{}", quote(&column.name), mark(table, column))
+    });
     format!("ALTER TABLE {target} {}", added.collect::<Vec<_>>().join(", "))
+}
+
+/// Returns the clause with a column's comment.
+fn mark(table: &Table, column: &Column) -> String {
+    evolve::column_mark(table, column).map(|mark| format!(" COMMENT {}", literal(&mark))).unwrap_or_default()
+}
+
+/// Writes the version that a table was made for into its comment.
+pub(super) fn comment(target: &str, comment: &str) -> String {
+    format!("ALTER TABLE {target} MODIFY COMMENT {}", literal(comment))
+}
+
+/// Reads the names of the tables whose comments begin like this.
+pub(super) fn find_marked(database: &str, mark: &str) -> String {
+    format!(
+        "SELECT name, comment FROM system.tables WHERE database = {} AND startsWith(comment, {})",
+        literal(database),
+        literal(mark)
+    )
+}
+
+/// Gives a table another name.
+pub(super) fn rename_table(from: &str, to: &str) -> String {
+    format!("RENAME TABLE {from} TO {to}")
 }
 
 /// Creates the view of the rows that are there, without the mirror's own columns, or brings it up to date.
@@ -144,7 +175,7 @@ pub(super) fn drop_table(target: &str) -> String {
 /// Reads name, engine, full engine and sorting key of the named tables and views.
 pub(super) fn find_tables(database: &str, names: &[&str]) -> String {
     format!(
-        "SELECT name, engine, engine_full, sorting_key FROM system.tables WHERE database = {} AND name IN ({})",
+        "SELECT name, engine, engine_full, sorting_key, comment FROM system.tables WHERE database = {} AND name IN ({})",
         literal(database),
         literals(names)
     )
@@ -153,7 +184,7 @@ pub(super) fn find_tables(database: &str, names: &[&str]) -> String {
 /// Reads the columns of the named tables and views, in order: whose, name and type.
 pub(super) fn find_columns(database: &str, names: &[&str]) -> String {
     format!(
-        "SELECT table, name, type FROM system.columns WHERE database = {} AND table IN ({}) ORDER BY position",
+        "SELECT table, name, type, comment FROM system.columns WHERE database = {} AND table IN ({}) ORDER BY position",
         literal(database),
         literals(names)
     )

@@ -11,6 +11,7 @@ use super::ProgressStore;
 use super::batch::{self, Step};
 use super::clickhouse::Server;
 use super::error::{self, NAME};
+use super::evolve::{self, Follow};
 use super::plan::{Existing, TablePlan};
 use super::policy::Policies;
 use super::sql;
@@ -124,20 +125,52 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
     }
 
     async fn prepare_table(&mut self, table: &Arc<Table>) -> Result<(), TargetError> {
-        let name = sql::target_name(&self.renames.name(&table.name));
-        let view = sql::view_name(&name);
+        let mut name = sql::target_name(&self.renames.name(&table.name));
         let newest = self.claim(&name, table)?;
-        let target = sql::qualified(&self.database, &name);
+        let view = sql::view_name(&name);
         let mut found = look_up(&self.server, &self.database, &name, &view).await?;
+        if let Some((place, version)) = self.place(table, &name, &found).await? {
+            if version > table.version {
+                name = place;
+                found = look_up(&self.server, &self.database, &name, &sql::view_name(&name)).await?;
+            } else {
+                self.rename(&place, &name).await?;
+                found = look_up(&self.server, &self.database, &name, &view).await?;
+            }
+        }
+        let target = sql::qualified(&self.database, &name);
+        let made = found.table.as_ref().and_then(|existing| evolve::made_for(&existing.comment));
+        if made.is_some_and(|(_, version)| table.relation != 0 && version > table.version) {
+            // Rows from before DDL that the mirror has followed already.
+            let existing = found.table(&target)?;
+            let (here, members) = evolve::older(table, existing);
+            let plan = TablePlan::new(target, &here, existing, &self.policies, Some(members))?;
+            self.plans.insert((table.name.clone(), table.version), Arc::new(plan));
+            return Ok(());
+        }
         if found.table.is_none() {
             self.server
                 .execute(&format!("create {target}"), &sql::create_table(&target, table, &self.policies))
                 .await?;
             found = look_up(&self.server, &self.database, &name, &view).await?;
         }
+        let steps = evolve::follow(&target, table, found.table(&target)?, &self.policies);
+        if !steps.is_empty() {
+            let what = format!("let {target} follow {}", table.name);
+            for step in &steps {
+                match step {
+                    Follow::Short(statement) => self.server.execute(&what, statement).await?,
+                    Follow::Long(statement) => self.server.execute_long(&what, statement).await?,
+                }
+                let (Follow::Short(statement) | Follow::Long(statement)) = step;
+                tracing::info!(table = %table.name, statement, "followed the source's DDL");
+            }
+            found = look_up(&self.server, &self.database, &name, &view).await?;
+        }
         let missing = found.table(&target)?.check(&target, table, &self.policies).map_err(error::setup)?;
+        let altered = !steps.is_empty() || !missing.is_empty();
         if !missing.is_empty() {
-            let added = sql::add_columns(&target, missing);
+            let added = sql::add_columns(&target, table, missing);
             self.server.execute(&format!("add columns to {target}"), &added).await?;
             found = look_up(&self.server, &self.database, &name, &view).await?;
         }
@@ -147,8 +180,52 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
             let view = sql::qualified(&self.database, &view);
             self.server.execute(&format!("create {view}"), &sql::create_view(&view, &target, table)).await?;
         }
-        let plan = TablePlan::new(target, table, existing, &self.policies)?;
+        if let Some(mark) = evolve::table_mark(table).filter(|mark| *mark != existing.comment) {
+            self.server.execute(&format!("mark {target}"), &sql::comment(&target, &mark)).await?;
+        }
+        let plan = TablePlan::new(target, table, existing, &self.policies, None)?;
+        if altered {
+            // Plans of older versions name columns that may be called otherwise now.
+            self.plans.retain(|_, older| older.target != plan.target);
+        }
         self.plans.insert((table.name.clone(), table.version), Arc::new(plan));
+        Ok(())
+    }
+
+    /// Returns under which other name the mirror of a table is, and for which version; `None` when it is where it belongs.
+    async fn place(
+        &mut self,
+        table: &Table,
+        name: &str,
+        found: &Found,
+    ) -> Result<Option<(String, u32)>, TargetError> {
+        let here = found.table.as_ref().and_then(|existing| evolve::made_for(&existing.comment));
+        if table.relation == 0 || here.is_some_and(|(relation, _)| relation == table.relation) {
+            return Ok(None);
+        }
+        let mark = evolve::relation_mark(table.relation);
+        let places: Vec<(String, String)> =
+            self.server.rows("look for a renamed table", &sql::find_marked(&self.database, &mark)).await?;
+        let mut places = places.into_iter().filter(|(place, _)| place != name);
+        let Some((place, comment)) = places.next() else { return Ok(None) };
+        let version = evolve::made_for(&comment).map_or(0, |(_, version)| version);
+        if found.table.is_some() && version <= table.version {
+            return Err(error::setup(format!(
+                "{name} is taken, but the mirror of {} is still called {place}: rename {name}, or drop it when its table is \
+                 gone at the source",
+                table.name
+            )));
+        }
+        Ok(Some((place, version)))
+    }
+
+    /// Follows a renamed table; its view is made anew.
+    async fn rename(&mut self, from: &str, to: &str) -> Result<(), TargetError> {
+        let view = sql::qualified(&self.database, &sql::view_name(from));
+        self.server.execute(&format!("drop {view}"), &sql::drop_view(&view)).await?;
+        let (from, to) = (sql::qualified(&self.database, from), sql::qualified(&self.database, to));
+        self.server.execute(&format!("rename {from}"), &sql::rename_table(&from, &to)).await?;
+        self.plans.retain(|_, plan| plan.target != from);
         Ok(())
     }
 
@@ -195,20 +272,21 @@ pub(super) async fn look_up(
     view: &str,
 ) -> Result<Found, TargetError> {
     let what = format!("look up {name}");
-    let objects: Vec<(String, String, String, String)> =
+    let objects: Vec<(String, String, String, String, String)> =
         server.rows(&what, &sql::find_tables(database, &[name, view])).await?;
-    let columns: Vec<(String, String, String)> =
+    let columns: Vec<(String, String, String, String)> =
         server.rows(&what, &sql::find_columns(database, &[name, view])).await?;
     let mut found = Found::default();
-    for (object, engine, engine_full, sorting_key) in objects {
+    for (object, engine, engine_full, sorting_key, comment) in objects {
         if object == view && engine != "View" {
             return Err(error::setup(format!(
                 "{view} exists with engine {engine}, but the mirror of {name} wants a view there: rename one of them"
             )));
         }
         let columns = columns.iter().filter(|(of, ..)| *of == object);
-        let columns = columns.map(|(_, name, ty)| (name.clone(), ty.clone())).collect();
-        let existing = Existing { engine, engine_full, sorting_key, columns };
+        let comments = columns.clone().map(|(_, name, _, comment)| (name.clone(), comment.clone())).collect();
+        let columns = columns.map(|(_, name, ty, _)| (name.clone(), ty.clone())).collect();
+        let existing = Existing { engine, engine_full, sorting_key, columns, comments, comment };
         *(if object == view { &mut found.view } else { &mut found.table }) = Some(existing);
     }
     Ok(found)
@@ -281,10 +359,12 @@ impl<S: ProgressStore> Target for ClickHouseTarget<S> {
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<(), TargetError> {
-        for table in batch::tables(batch) {
-            if !self.plans.contains_key(&(table.name.clone(), table.version)) {
-                self.prepare_table(&table).await?;
-            }
+        let tables = batch::tables(batch);
+        // Following DDL forgets the plans of older versions.
+        let is_planned =
+            |plans: &HashMap<_, _>, table: &Table| plans.contains_key(&(table.name.clone(), table.version));
+        while let Some(table) = tables.iter().find(|table| !is_planned(&self.plans, table)) {
+            self.prepare_table(table).await?;
         }
         match self.write(batch).await {
             Ok(()) => {}

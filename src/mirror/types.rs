@@ -33,7 +33,7 @@ pub(super) enum Base {
 
 impl Base {
     /// Tells whether every value of `other` has an exact form in `self`.
-    fn holds(self, other: Self) -> bool {
+    pub(super) fn holds(self, other: Self) -> bool {
         match (self, other) {
             (Self::String, _)
             | (Self::Int32 | Self::Int64, Self::Int16)
@@ -232,6 +232,8 @@ mod tests {
             not_null,
             enum_labels: None,
             generated: false,
+            id: 0,
+            initial: None,
         }
     }
 

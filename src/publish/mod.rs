@@ -8,7 +8,7 @@ mod cuts;
 mod kafka;
 mod topics;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -167,12 +167,18 @@ pub struct Publisher {
     /// Topics by slot; the slot travels with each message to its delivery report.
     topics: Vec<String>,
     partitions: Vec<i32>,
+    /// For topics that DDL makes necessary.
+    config: Config,
     /// Schema versions that are on the schemas topic.
-    announced: BTreeMap<TableName, u32>,
+    announced: BTreeSet<(TableName, u32)>,
 }
 
 const CUTS: usize = 0;
 const SCHEMAS: usize = 1;
+/// How often a topic that was just created is looked for.
+const NEW_TOPIC_TRIES: u32 = 100;
+/// Pause between two looks.
+const NEW_TOPIC_PAUSE: Duration = Duration::from_millis(100);
 /// Longest wait for the broker's confirmation of one part.
 const CONFIRM: Duration = Duration::from_secs(120);
 
@@ -202,7 +208,8 @@ impl Publisher {
             release,
             topics: Vec::new(),
             partitions: Vec::new(),
-            announced: BTreeMap::new(),
+            announced: BTreeSet::new(),
+            config: config.clone(),
         };
         publisher.slot(cuts_topic(prefix))?;
         publisher.slot(schemas_topic(prefix))?;
@@ -399,7 +406,7 @@ impl Publisher {
         let fresh: Vec<&Table> = tables
             .iter()
             .map(|table| &table.table)
-            .filter(|table| self.announced.get(&table.name) != Some(&table.version))
+            .filter(|table| !self.announced.contains(&(table.name.clone(), table.version)))
             .collect();
         if fresh.is_empty() {
             return Ok(());
@@ -433,7 +440,29 @@ impl Publisher {
 
     /// Returns the slot of each table's topic.
     fn slots(&mut self, tables: &[LogTable]) -> Result<Vec<usize>, PublishError> {
-        tables.iter().map(|table| self.slot(data_topic(&self.prefix, &table.table.name))).collect()
+        tables.iter().map(|table| self.table_slot(table)).collect()
+    }
+
+    /// Returns the slot of a table's topic. A table that DDL created or renamed has none yet; any other's is `init`'s, and
+    /// one that is gone is no matter for the publisher.
+    fn table_slot(&mut self, table: &LogTable) -> Result<usize, PublishError> {
+        let topic = data_topic(&self.prefix, &table.table.name);
+        match self.slot(topic.clone()) {
+            Err(PublishError::NoTopic { .. }) if table.rows.named_by_ddl => {
+                topics::create_topic(&self.config, &table.table.name)?;
+                tracing::info!(table = %table.table.name, topic, "created a topic");
+                // Not every broker has heard of it yet.
+                let mut tries = 0;
+                loop {
+                    match self.slot(topic.clone()) {
+                        Err(PublishError::NoTopic { .. }) if tries < NEW_TOPIC_TRIES => tries += 1,
+                        slot => return slot,
+                    }
+                    std::thread::sleep(NEW_TOPIC_PAUSE);
+                }
+            }
+            slot => slot,
+        }
     }
 
     fn slot(&mut self, topic: String) -> Result<usize, PublishError> {

@@ -45,7 +45,26 @@ fn wanted(config: &Config, tables: &[TableName]) -> Vec<(String, i32, String)> {
 
 /// Creates the topics that are missing; returns their names. Topics that exist are left as they are.
 pub async fn create_topics(config: &Config, tables: &[TableName]) -> Result<Vec<String>, PublishError> {
-    let wanted = wanted(config, tables);
+    let admin = admin(config)?;
+    tokio::task::block_in_place(|| admin.inner().fetch_metadata(None, REACH)).map_err(unreachable(config))?;
+    create(config, &admin, &wanted(config, tables)).await
+}
+
+/// Creates the topic of one table, unless it is there. Blocking.
+pub(super) fn create_topic(config: &Config, table: &TableName) -> Result<(), PublishError> {
+    let topic = data_topic(config.topic_prefix(), table);
+    let mut wanted = wanted(config, std::slice::from_ref(table));
+    wanted.retain(|(name, ..)| *name == topic);
+    let admin = admin(config)?;
+    tokio::runtime::Handle::current().block_on(create(config, &admin, &wanted))?;
+    Ok(())
+}
+
+async fn create(
+    config: &Config,
+    admin: &AdminClient<DefaultClientContext>,
+    wanted: &[(String, i32, String)],
+) -> Result<Vec<String>, PublishError> {
     let topics: Vec<NewTopic<'_>> = wanted
         .iter()
         .map(|(name, partitions, cleanup)| {
@@ -56,8 +75,6 @@ pub async fn create_topics(config: &Config, tables: &[TableName]) -> Result<Vec<
         })
         .collect();
     let options = AdminOptions::new().operation_timeout(Some(ASK)).request_timeout(Some(ASK));
-    let admin = admin(config)?;
-    tokio::task::block_in_place(|| admin.inner().fetch_metadata(None, REACH)).map_err(unreachable(config))?;
     let results = admin.create_topics(&topics, &options).await.map_err(failed("creating topics"))?;
     let mut created = Vec::new();
     for result in results {

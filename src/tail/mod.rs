@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use tokio_postgres::error::SqlState;
 
-use crate::capture::{self, CaptureError, Captured};
+use crate::capture::{self, CaptureError, Captured, LogRows};
 use crate::config::Config;
 use crate::failpoint;
 use crate::position::{Anchor, Identity, Inside, Mark, Marks, Position, Snapshot};
@@ -51,6 +51,8 @@ pub struct LogTable {
     pub table: Table,
     /// Its log table.
     pub log_table: TableName,
+    /// Which of its rows have this shape: one log table is several of these when DDL has altered its table.
+    pub rows: LogRows,
     /// Writes its messages.
     pub encoder: TableEncoder,
 }
@@ -479,14 +481,43 @@ impl Tail {
         Ok(())
     }
 
+    /// Loads the captured tables and verifies them. DDL may fall between one look and the next: what is found broken is
+    /// broken only when nothing has changed meanwhile.
     async fn reload(&mut self) -> Result<(), TailError> {
-        let captured = capture::load(self.session.client(), &self.schema).await?;
+        let mut before = None;
+        loop {
+            match self.load_verified().await {
+                Err(TailError::Capture(error @ CaptureError::Broken { .. })) => {
+                    let now =
+                        self.session.poll(Some(&capture::fingerprint_sql(&self.schema))).await?.fingerprint;
+                    if before == Some(now.clone()) {
+                        return Err(error.into());
+                    }
+                    before = Some(now);
+                }
+                loaded => return loaded,
+            }
+        }
+    }
+
+    async fn load_verified(&mut self) -> Result<(), TailError> {
+        let mut captured = capture::load(self.session.client(), &self.schema).await?;
         capture::verify(self.session.client_mut(), &self.schema, &captured).await?;
+        // Behind the present ones, among which requests for rows look for their table.
+        captured
+            .extend(capture::load_former(self.session.client(), &self.schema, self.position.offset).await?);
+        for former in captured.iter().filter(|table| table.rows.dropped && !self.captured.contains(table)) {
+            tracing::info!(
+                table = %former.table.name,
+                "dropped at the source: what it logged is still published, its tables at the targets are kept"
+            );
+        }
         if captured != self.captured || self.tables.is_empty() {
             let log_tables = captured.iter().map(|captured| LogTable {
                 encoder: TableEncoder::new(&captured.table, &self.pipeline, &self.identity.database),
                 table: captured.table.clone(),
                 log_table: captured.log_table.clone(),
+                rows: captured.rows.clone(),
             });
             self.tables = Arc::new(log_tables.collect());
             self.captured = captured;

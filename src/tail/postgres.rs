@@ -67,7 +67,8 @@ impl std::fmt::Debug for Session {
 
 fn failed(what: &'static str) -> impl Fn(tokio_postgres::Error) -> TailError {
     move |source| match source.code() {
-        Some(&SqlState::LOCK_NOT_AVAILABLE) => TailError::Locked,
+        // A migration that alters several tables takes their log tables in its own order.
+        Some(&SqlState::LOCK_NOT_AVAILABLE | &SqlState::T_R_DEADLOCK_DETECTED) => TailError::Locked,
         _ => TailError::Query { what, source },
     }
 }

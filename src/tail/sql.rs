@@ -119,8 +119,10 @@ pub(super) fn probe(tables: &[LogTable], floor: u64) -> String {
         .enumerate()
         .map(|(i, table)| {
             format!(
-                "select {i} where exists (select from {} where cdc_id > {floor})",
-                table.log_table.quoted()
+                "select {i} where exists (select from {} where cdc_id > {} and cdc_id <= {})",
+                table.log_table.quoted(),
+                floor.max(table.rows.after),
+                table.rows.until.unwrap_or(i64::MAX as u64)
             )
         })
         .collect();
@@ -153,8 +155,8 @@ pub(super) fn copy_window(
         .map(|&i| {
             let table = &tables[i];
             let mut sql = format!("select c.cdc_id, {i} as t, c.cdc_txid, c.cdc_op, c.cdc_at");
-            for column in &table.table.columns {
-                let name = quote_ident(&column.name);
+            for (number, column) in table.table.columns.iter().enumerate() {
+                let name = quote_ident(table.rows.name(&table.table, number));
                 let output = |function: &str| {
                     format!(", pg_catalog.textin(pg_catalog.{}(c.{name}))", quote_ident(function))
                 };
@@ -170,11 +172,12 @@ pub(super) fn copy_window(
             for _ in table.table.columns.len()..width {
                 sql.push_str(", null::text");
             }
+            let until = table.rows.until.map(|until| format!("c.cdc_id <= {until} and ")).unwrap_or_default();
             sql.push_str(&format!(
-                " from {} c where c.cdc_id > {} and pg_visible_in_snapshot(c.cdc_txid, {}) \
+                " from {} c where c.cdc_id > {} and {until}pg_visible_in_snapshot(c.cdc_txid, {}) \
                  and not pg_visible_in_snapshot(c.cdc_txid, {})",
                 table.log_table.quoted(),
-                query.cursor,
+                query.cursor.max(table.rows.after),
                 quote_literal(&query.until.to_string()),
                 quote_literal(&query.base.to_string()),
             ));
@@ -215,9 +218,11 @@ mod tests {
     #[test]
     fn nothing_takes_the_snapshot_before_the_locks_are_held() {
         let name = TableName::new("public", "t");
-        let table = Table { name: name.clone(), version: 1, columns: Vec::new(), key: Vec::new() };
+        let table =
+            Table { name: name.clone(), version: 1, columns: Vec::new(), key: Vec::new(), relation: 0 };
         let encoder = TableEncoder::new(&table, "pipeline", "shop");
-        let log = LogTable { table, log_table: TableName::new("cdc", "t_cdc"), encoder };
+        let rows = crate::capture::LogRows::default();
+        let log = LogTable { table, log_table: TableName::new("cdc", "t_cdc"), rows, encoder };
         let sql = open(&[log], Some(&name), 1, "set local transaction_timeout = 0;", "1");
         let (before, _) = sql.split_once("lock table").expect("it locks");
         for statement in before.split(';').map(str::trim).filter(|text| !text.is_empty()) {

@@ -96,6 +96,8 @@ mod tests {
             not_null: false,
             enum_labels: None,
             generated: false,
+            id: 0,
+            initial: None,
         };
         let plain = there.split('(').next().unwrap().to_owned();
         let builtin = !there.contains('.');

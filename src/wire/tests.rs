@@ -13,6 +13,8 @@ fn column(name: &str, base: &str) -> Column {
         not_null: false,
         enum_labels: None,
         generated: false,
+        id: 0,
+        initial: None,
     }
 }
 
@@ -106,6 +108,7 @@ fn orders() -> Table {
         version: 1,
         columns: vec![column("note", "text"), column("id", "int8"), column("tags", "text[]")],
         key: vec!["id".into()],
+        relation: 0,
     }
 }
 

@@ -100,10 +100,12 @@ impl Db {
             base: row.get(4),
             delimiter: row.get::<_, String>(5).chars().next().unwrap(),
             enum_labels: row.get(6),
+            id: 0,
+            initial: None,
         };
         let columns = rows.iter().map(column).collect();
         let key = key.iter().map(|key| (*key).to_owned()).collect();
-        Arc::new(Table { name: TableName::new("public", name), version, columns, key })
+        Arc::new(Table { name: TableName::new("public", name), version, columns, key, relation: 0 })
     }
 
     /// Creates a table, describes it, and leaves it.

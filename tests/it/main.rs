@@ -4,6 +4,7 @@
 mod apply;
 mod capture;
 mod db;
+mod ddl;
 mod faults;
 mod history;
 mod mirror;

@@ -124,10 +124,14 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Applies change by change in the order of the batch, after a folded attempt that failed.
-    pub(super) async fn exact(&self, buffers: &mut Buffers) -> Result<(), Failure> {
+    /// Applies change by change in the order of the batch; `opened` after an attempt that failed.
+    pub(super) async fn exact(&self, buffers: &mut Buffers, opened: bool) -> Result<(), Failure> {
         buffers.script.clear();
-        buffers.script.push(Label::Open, sql::BACK);
+        if opened {
+            buffers.script.push(Label::Open, sql::BACK);
+        } else {
+            self.open(buffers);
+        }
         let changes = &self.batch.changes;
         let mut at = 0;
         while at < changes.len() {

@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 use tracing::info;
 
+use super::super::evolve::{self, Made};
 use super::super::schema::{self, Found, FoundColumn, FoundKey, Shape, Unfit};
 use super::error::{NAME, setup};
 use crate::consume::TargetError;
@@ -52,36 +53,129 @@ impl From<NotReady> for TargetError {
     }
 }
 
+/// A table that is ready.
+#[derive(Debug)]
+pub(super) struct Ready {
+    /// How its changes are written.
+    pub(super) shape: Shape,
+    /// It was altered: what was found out about any table before may be out of date.
+    pub(super) altered: bool,
+}
+
 /// Makes the destination's table ready for changes of `table`, and says how they are written.
-pub(super) async fn make_ready(client: &Client, table: &Table, missing: Missing) -> Result<Shape, NotReady> {
-    let way = missing;
-    let found = match find(client, &table.name).await? {
+pub(super) async fn make_ready(
+    client: &Client,
+    pipeline: &str,
+    table: &Table,
+    missing: Missing,
+) -> Result<Ready, NotReady> {
+    let (place, made) = look_up(client, pipeline, table).await?;
+    let older = made.as_ref().filter(|made| made.is_newer_than(table));
+    if let Some(made) = older {
+        let found = find(client, &place).await?.ok_or_else(|| unfit(Unfit::NoTable(place)))?;
+        let shape = evolve::older_shape(table, &found, made).map_err(unfit)?;
+        return Ok(Ready { shape, altered: false });
+    }
+    let mut altered = place != table.name;
+    if altered {
+        make_schema(client, &table.name.schema, missing).await?;
+        follow(client, table, &evolve::rename_table(&place, &table.name), missing).await?;
+    }
+    let name = &table.name;
+    let gone = || unfit(Unfit::NoTable(name.clone()));
+    let mut found = match find(client, name).await? {
         Some(found) => found,
-        None if way == Missing::Refuse => return Err(unfit(Unfit::NoTable(table.name.clone())).into()),
+        None if missing == Missing::Refuse => return Err(gone().into()),
         None => {
-            create_table(client, table, way).await?;
-            find(client, &table.name).await?.ok_or_else(|| unfit(Unfit::NoTable(table.name.clone())))?
+            create_table(client, table, missing).await?;
+            find(client, name).await?.ok_or_else(gone)?
         }
     };
+    if missing != Missing::Refuse {
+        for column in &table.columns {
+            let here = found.columns.iter().find(|here| here.name == column.name);
+            let retyped = made.as_ref().is_some_and(|made| !made.table.columns.contains(column));
+            if here.is_none_or(|here| retyped || here.declared == column.declared) {
+                make_type(client, name, column, missing).await?;
+            }
+        }
+    }
+    let statements = match &made {
+        Some(made) => evolve::statements(table, &found, made, missing != Missing::Refuse).map_err(unfit)?,
+        None if missing == Missing::Refuse => Vec::new(),
+        None => schema::missing(table, &found)
+            .into_iter()
+            .flat_map(|column| schema::add_column(name, column))
+            .collect(),
+    };
+    if !statements.is_empty() {
+        altered = true;
+        follow(client, table, &statements, missing).await?;
+        found = find(client, name).await?.ok_or_else(gone)?;
+    }
+    let shape = schema::shape(table, &found).map_err(unfit)?;
+    let now = Made::of(table, &found);
+    if let Some(now) = now.filter(|now| made.as_ref() != Some(now)) {
+        let text = serde_json::to_string(&now).unwrap_or_default();
+        client
+            .execute(
+                include_str!("../../../sql/apply/note_made.sql"),
+                &[&pipeline, &found.oid, &i64::from(table.relation), &text],
+            )
+            .await
+            .map_err(|error| setup("cannot note what a table is made for", error))?;
+    }
+    Ok(Ready { shape, altered })
+}
+
+/// Runs statements that make a table follow the source's, all or none of them.
+async fn follow(client: &Client, table: &Table, statements: &[String], way: Missing) -> Result<(), NotReady> {
     if way == Missing::Refuse {
-        return Ok(schema::shape(table, &found).map_err(unfit)?);
+        return Err(
+            unfit(Unfit::Behind { table: table.name.clone(), statements: statements.to_vec() }).into()
+        );
     }
-    for column in &table.columns {
-        let here = found.columns.iter().find(|here| here.name == column.name);
-        if here.is_none_or(|here| here.declared == column.declared) {
-            make_type(client, &table.name, column, way).await?;
+    // One message of the simple protocol is one transaction.
+    run(client, way, &statements.join("; "), "cannot alter a table").await?;
+    for statement in statements {
+        info!(table = %table.name, statement, "followed the source's DDL");
+    }
+    Ok(())
+}
+
+/// Finds what the destination has for a source table: its name here, and what it was last made for.
+async fn look_up(
+    client: &Client,
+    pipeline: &str,
+    table: &Table,
+) -> Result<(TableName, Option<Made>), TargetError> {
+    let name = &table.name;
+    let rows = client
+        .query(
+            include_str!("../../../sql/apply/made.sql"),
+            &[&pipeline, &i64::from(table.relation), &name.schema, &name.name],
+        )
+        .await
+        .map_err(|error| setup("cannot read tripline.tables", error))?;
+    let mut own = None;
+    let mut namesake = None;
+    for row in rows {
+        let made: Option<Made> = serde_json::from_str(row.get(1)).ok();
+        let place = TableName::new(row.get::<_, String>(2), row.get::<_, String>(3));
+        *(if row.get(4) { &mut own } else { &mut namesake }) = made.map(|made| (place, made));
+    }
+    Ok(match (own, namesake) {
+        _ if table.relation == 0 => (name.clone(), None),
+        (Some((place, made)), None) => {
+            let elsewhere = place != *name && !made.is_newer_than(table);
+            // Somebody may have made a table of the new name.
+            let place = if elsewhere && find(client, name).await?.is_some() { name.clone() } else { place };
+            (place, Some(made))
         }
-    }
-    let missing = schema::missing(table, &found);
-    for column in &missing {
-        run(client, way, &schema::add_column(&table.name, column), "cannot add a column").await?;
-        info!(table = %table.name, column = column.name, "added a column at the destination");
-    }
-    let found = match missing.is_empty() {
-        true => found,
-        false => find(client, &table.name).await?.ok_or_else(|| unfit(Unfit::NoTable(table.name.clone())))?,
-    };
-    Ok(schema::shape(table, &found).map_err(unfit)?)
+        (Some((place, made)), Some(_)) if made.is_newer_than(table) => (place, Some(made)),
+        (Some(_), Some((here, _))) => return Err(unfit(Unfit::Taken { here, there: name.clone() })),
+        (None, namesake) => (name.clone(), namesake.map(|(_, made)| made)),
+    })
 }
 
 async fn run(client: &Client, way: Missing, statement: &str, what: &str) -> Result<(), NotReady> {
@@ -180,6 +274,7 @@ pub(super) async fn find(client: &Client, name: &TableName) -> Result<Option<Fou
         identity: row.get(4),
         generated: row.get(5),
         delimiter: row.get::<_, Option<String>>(6).and_then(|delimiter| delimiter.chars().next()),
+        number: row.get(7),
     };
     let key = |row: &tokio_postgres::Row| {
         let operators = row.get::<_, Vec<String>>(1).into_iter().zip(row.get::<_, Vec<String>>(2));
@@ -188,6 +283,7 @@ pub(super) async fn find(client: &Client, name: &TableName) -> Result<Option<Fou
     };
     Ok(Some(Found {
         oid,
+        name: name.clone(),
         columns: columns.iter().map(column).collect(),
         keys: keys.iter().map(key).collect(),
         parents: parents.get(0),

@@ -21,7 +21,7 @@ pub use state::{Applied, LastCut, progress, reset};
 
 use self::attempt::{Work, is_bulk};
 use self::error::{Failure, NAME, refused, setup, unavailable, unwritable};
-use self::inspect::{Missing, NotReady};
+use self::inspect::{Missing, NotReady, Ready};
 use self::prepared::{Prepared, Tables, stage};
 use self::run::Buffers;
 use self::session::{Session, State};
@@ -111,7 +111,7 @@ impl PostgresTarget {
     pub async fn install(&self, tables: &[Arc<Table>]) -> Result<(), TargetError> {
         let client = session::open_installed(self.url.expose_secret()).await?;
         for table in tables {
-            inspect::make_ready(&client, &self.renames.table(table), self.missing()).await?;
+            inspect::make_ready(&client, &self.pipeline, &self.renames.table(table), self.missing()).await?;
         }
         Ok(())
     }
@@ -133,7 +133,10 @@ impl PostgresTarget {
     /// Prepares what the batch touches and is not prepared yet: after a reconnect nothing is.
     async fn make_ready(&mut self, batch: &Batch, plan: &Plan) -> Result<(), TargetError> {
         let swept = batch.sweeps.iter().map(|sweep| &sweep.table);
-        for table in plan.tables.iter().chain(swept) {
+        // Following DDL forgets the shapes of older versions.
+        while let Some(table) =
+            plan.tables.iter().chain(swept.clone()).find(|table| self.tables.get(table).is_none())
+        {
             self.prepare(table).await?;
         }
         let may_stage = self.session()?.may_stage;
@@ -202,7 +205,10 @@ impl PostgresTarget {
             replica: session.replica,
             shared: self.shared,
         };
-        let mut result = work.folded(&mut self.buffers).await;
+        let mut result = match plan.in_order {
+            true => work.exact(&mut self.buffers, false).await,
+            false => work.folded(&mut self.buffers).await,
+        };
         if let Err(failure) = &result
             && failure.is_replayable()
         {
@@ -214,7 +220,7 @@ impl PostgresTarget {
                 cause = failure.cause(),
                 "applying a batch change by change"
             );
-            result = work.exact(&mut self.buffers).await;
+            result = work.exact(&mut self.buffers, true).await;
             if let Err(failure) = &result
                 && failure.is_order()
             {
@@ -356,20 +362,21 @@ impl Target for PostgresTarget {
         }
         let shared = self.shared;
         let here = self.renames.shared(table);
+        let pipeline = self.pipeline.clone();
         let session = self.session()?;
         if shared {
             alone(&session.client, true).await?;
         }
         let inside = session.state == State::Open && missing == Missing::Create;
         let now = if inside { Missing::NotNow } else { missing };
-        let ready = inspect::make_ready(&session.client, &here, now).await;
+        let ready = inspect::make_ready(&session.client, &pipeline, &here, now).await;
         if let (true, Err(NotReady::Missing)) = (inside, &ready) {
             let undone = session.client.batch_execute("rollback").await;
             undone.map_err(|error| unavailable("giving up a pass", error))?;
             session.state = State::Idle;
-            inspect::make_ready(&session.client, &here, missing).await?;
+            inspect::make_ready(&session.client, &pipeline, &here, missing).await?;
         }
-        let shape = ready?;
+        let Ready { shape, altered } = ready?;
         if shared {
             alone(&session.client, false).await?;
             if !shape.parents.is_empty() && !session.replica {
@@ -380,6 +387,10 @@ impl Target for PostgresTarget {
                 );
                 return Err(TargetError::Setup { target: NAME, why, source: None });
             }
+        }
+        if altered {
+            // Shapes of older versions name columns that may be called otherwise now.
+            self.tables.clear();
         }
         self.tables.insert(table, Prepared::new(shape));
         Ok(())

@@ -188,10 +188,18 @@ pub(crate) fn table(name: &str, version: u32, key: &[&str], columns: &str) -> Ar
             not_null: null == "!",
             enum_labels: words[1].starts_with("public.").then(|| vec!["a".into()]),
             generated: false,
+            id: 0,
+            initial: None,
         }
     });
     let key = key.iter().map(|&name| name.to_owned()).collect();
-    Arc::new(Table { name: TableName::new(schema, name), version, columns: columns.collect(), key })
+    Arc::new(Table {
+        name: TableName::new(schema, name),
+        version,
+        columns: columns.collect(),
+        key,
+        relation: 0,
+    })
 }
 
 pub(crate) fn orders() -> Arc<Table> {

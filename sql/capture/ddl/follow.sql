@@ -1,0 +1,226 @@
+-- Puts the functions of a table in place and records what they rest on. sign: hash of the statements, as Rust makes it.
+create or replace function {{schema}}.put(wanted oid, before jsonb) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $tripline$
+declare
+  r {{schema}}.tables%rowtype;
+  described jsonb := {{schema}}.describe(array[wanted]) -> 0;
+  index jsonb;
+  loose boolean;
+  facts jsonb;
+  texts jsonb;
+  f jsonb;
+  functions text := '';
+  triggers text := '';
+  names text[] := '{}';
+begin
+  select t.* into r from {{schema}}.tables t where t.relation = wanted;
+  index := {{schema}}.key_index(described, r.key_index, {{schema}}.numbers(r.key_columns, r.columns));
+  select bool_or((k ->> 'loose')::boolean) into loose from jsonb_array_elements(index -> 'columns') k;
+  if loose and r.mode = 'statement' then
+    raise exception 'mode statement needs a key whose equal values are equal bytes';
+  end if;
+  facts := {{schema}}.facts(r, index) || jsonb_build_object('settings', described -> 'settings');
+  texts := r.templates -> case when loose then 'loose' else 'plain' end;
+  for f in select e from jsonb_array_elements(texts -> 'functions') e loop
+    functions := functions || {{schema}}.fill(f ->> 'sql', facts);
+    names := names || {{schema}}.fill(f ->> 'name', facts);
+  end loop;
+  for f in select e from jsonb_array_elements(texts -> 'triggers') e loop
+    triggers := triggers || {{schema}}.fill(f #>> '{}', facts);
+  end loop;
+  execute functions;
+  if before is null then
+    execute triggers;
+  end if;
+  for f in select l from jsonb_array_elements(described -> 'leaves') l
+           where l ->> 'kind' = 'r' and not (l ->> 'ready')::boolean loop
+    execute {{schema}}.fill(texts ->> 'leaf', facts || jsonb_build_object('schema', f ->> 'schema', 'table', f ->> 'name'));
+  end loop;
+  update {{schema}}.tables t set
+    leaves = array(select (l ->> 'oid')::oid from jsonb_array_elements(described -> 'leaves') l),
+    definition = left(encode(sha256(convert_to(functions, 'UTF8')), 'hex'), 16) || '.'
+              || left(encode(sha256(convert_to(triggers, 'UTF8')), 'hex'), 16),
+    objects = {{schema}}.standing(wanted, names),
+    seal = {{schema}}.reseal(r.seal, before, {{schema}}.seal(wanted, r.log_relation))
+  where t.relation = wanted;
+end
+$tripline$;
+revoke execute on function {{schema}}.put(oid, jsonb) from public;
+
+-- What templates of a table are filled with.
+create or replace function {{schema}}.facts(known {{schema}}.tables, index jsonb) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $tripline$
+select jsonb_build_object('schema', known.schema_name, 'table', known.table_name, 'log', known.log_table,
+  'columns', (
+    select jsonb_agg(jsonb_strip_nulls(jsonb_build_object('name', c ->> 'name', 'base', c ->> 'base',
+      'place', array_position(known.key_columns, c ->> 'name') - 1)) order by n)
+    from jsonb_array_elements(known.columns) with ordinality e(c, n)),
+  'keys', (
+    select jsonb_agg(jsonb_build_object('name', k ->> 'name', 'operator', k ->> 'operator', 'loose', k -> 'loose',
+      'place', n - 1,
+      'base', (select c ->> 'base' from jsonb_array_elements(known.columns) c where c ->> 'name' = k ->> 'name')) order by n)
+    from jsonb_array_elements(index -> 'columns') with ordinality e(k, n)))
+$tripline$;
+revoke execute on function {{schema}}.facts({{schema}}.tables, jsonb) from public;
+
+-- Asks for the rows of a table anew, for every pipeline.
+create or replace function {{schema}}.request(wanted oid, sweeps boolean, why text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $tripline$
+begin
+  insert into {{schema}}.snapshots (pipeline, relation, table_name, sweeps, note, ended_at)
+  select p.pipeline, wanted, (select format('"%s"."%s"', replace(t.schema_name, '"', '""'), replace(t.table_name, '"', '""'))
+                              from {{schema}}.tables t where t.relation = wanted),
+         request.sweeps, why, case when why is not null then clock_timestamp() end
+  from {{schema}}.patterns p;
+end
+$tripline$;
+revoke execute on function {{schema}}.request(oid, boolean, text) from public;
+
+-- Logs the rows of a table (or of one partition) again, so that its targets get them: where DDL gave rows values without
+-- an event, or a table comes with rows. A snapshot of a large one is requested instead. Returns whether it logged them.
+create or replace function {{schema}}.relog(wanted oid, leaf oid, op "char") returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $tripline$
+declare
+  r {{schema}}.tables%rowtype;
+  size bigint;
+begin
+  select t.* into r from {{schema}}.tables t where t.relation = wanted;
+  select greatest(sum(pg_table_size(p.relid)), pg_table_size(coalesce(leaf, wanted))) into size
+  from pg_partition_tree(coalesce(leaf, wanted)) p;
+  if size > {{relog_bytes}} then
+    perform {{schema}}.request(wanted, true, null);
+    return false;
+  end if;
+  execute {{schema}}.fill(r.templates ->> 'relog',
+      {{schema}}.facts(r, {{schema}}.key_index({{schema}}.describe(array[wanted]) -> 0, r.key_index,
+        {{schema}}.numbers(r.key_columns, r.columns)))
+      || (select jsonb_build_object('schema', n.nspname, 'table', c.relname)
+          from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = coalesce(leaf, wanted)))
+    using op;
+  return true;
+end
+$tripline$;
+revoke execute on function {{schema}}.relog(oid, oid, "char") from public;
+
+-- The version of the next shape of a table that has this name: each name counts for itself, whatever tables had it.
+create or replace function {{schema}}.next_version(former integer, in_schema text, name text) returns integer
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $tripline$
+select greatest(former, (select max(s.version) from {{schema}}.shapes s where s.schema_name = in_schema and s.table_name = name)) + 1
+$tripline$;
+revoke execute on function {{schema}}.next_version(integer, text, text) from public;
+
+-- Follows what DDL made of a captured table, in the DDL's own transaction: log table, functions, registry row and seal.
+--
+-- The table's writers are locked out by the DDL, so an id that is drawn here parts the log rows of the old shape from
+-- those of the new one. Raises where it cannot follow.
+create or replace function {{schema}}.follow(wanted oid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $tripline$
+declare
+  r {{schema}}.tables%rowtype;
+  described jsonb := {{schema}}.describe(array[wanted]) -> 0;
+  before jsonb;
+  index jsonb;
+  new jsonb;
+  leaves_now oid[] := array(select (l ->> 'oid')::oid from jsonb_array_elements(described -> 'leaves') l);
+  same boolean;
+  why text;
+  boundary bigint;
+  leaf oid;
+begin
+  select t.* into r from {{schema}}.tables t where t.relation = wanted for update;
+  if not found or described is null or r.broken is not null or r.templates is null or r.log_columns is null then
+    return;
+  end if;
+  if r.templates = '{}' then
+    -- With columns that are chosen or masked, or a filter: what is new is for people to decide, verify halts the daemon.
+    -- What goes or changes under the functions would fail in them.
+    if r.schema_name <> described ->> 'schema' or r.table_name <> described ->> 'name' or exists (
+        select from jsonb_array_elements(r.described) old
+        left join jsonb_array_elements(described -> 'columns') c on c ->> 'id' = old ->> 'id'
+        where (r.selection ->> 'filter' is not null
+               or exists (select from jsonb_array_elements(r.columns) p where p ->> 'name' = old ->> 'name'))
+          and (c is null or c ->> 'name' <> old ->> 'name' or c ->> 'type' <> old ->> 'type')) then
+      raise exception 'its [[table]] entry chooses, masks or filters columns, and one of them was altered';
+    end if;
+    return;
+  end if;
+  before := {{schema}}.seal(wanted, r.log_relation);
+  index := {{schema}}.key_index(described, r.key_index, {{schema}}.numbers(r.key_columns, r.columns));
+  same := r.schema_name = described ->> 'schema' and r.table_name = described ->> 'name'
+    and (select jsonb_agg({{schema}}.plain(c) order by (c ->> 'id')::int) from jsonb_array_elements(r.columns) c)
+      = (select jsonb_agg({{schema}}.plain(c) order by (c ->> 'id')::int) from jsonb_array_elements(described -> 'columns') c);
+  why := {{schema}}.unlogged(r, described, before);
+  if same and why is null and leaves_now = r.leaves and (index is null or index ->> 'name' = r.key_index) then
+    return;
+  end if;
+  if index is null and same then
+    -- The functions still work; check says what is missing.
+    return;
+  end if;
+  if {{schema}}.refusal(described) is not null then
+    raise exception '%', {{schema}}.refusal(described);
+  elsif index is null then
+    raise exception 'its key (%) is gone', array_to_string(r.key_columns, ', ');
+  end if;
+  if same then
+    update {{schema}}.tables t set key_index = index ->> 'name' where t.relation = wanted;
+  else
+    boundary := nextval({{sequence_literal}}::regclass);
+    insert into {{schema}}.shapes (log_table, version, relation, schema_name, table_name, key_columns, columns,
+      log_columns, mode, after_id, until_id, dropped)
+    values (r.log_table, r.version, wanted, r.schema_name, r.table_name, r.key_columns, r.columns, r.log_columns, r.mode,
+            r.after_id, boundary, false);
+    perform {{schema}}.reshape_log(r, described -> 'columns');
+    -- In the order of the log table; what existing rows got when a column came stays as it was then.
+    select jsonb_agg({{schema}}.plain(c) || coalesce(
+        case when old is null then jsonb_strip_nulls(jsonb_build_object('initial', c -> 'initial'))
+             when old ? 'initial' then jsonb_build_object('initial', old -> 'initial') end, '{}') order by a.attnum)
+    into new
+    from jsonb_array_elements(described -> 'columns') c
+    join pg_attribute a on a.attrelid = r.log_relation and a.attname = c ->> 'name'
+    left join jsonb_array_elements(r.columns) old on old ->> 'id' = c ->> 'id';
+    update {{schema}}.tables t set
+      schema_name = described ->> 'schema', table_name = described ->> 'name', columns = new,
+      log_columns = {{schema}}.log_numbers(r.log_relation, new),
+      key_columns = array(select k ->> 'name' from jsonb_array_elements(index -> 'columns') k),
+      key_index = index ->> 'name', after_id = boundary,
+      named_by_ddl = r.named_by_ddl or r.schema_name <> described ->> 'schema' or r.table_name <> described ->> 'name',
+      version = {{schema}}.next_version(r.version, described ->> 'schema', described ->> 'name')
+    where t.relation = wanted;
+  end if;
+  perform {{schema}}.put(wanted, before);
+  -- Partitions that went take their rows along, those that came bring some.
+  for leaf in select l from unnest(r.leaves) l where l <> all (leaves_now) loop
+    if exists (select from pg_class c where c.oid = leaf) then
+      execute {{schema}}.fill(r.templates ->> 'depart', {{schema}}.facts(r, index) || (
+        select jsonb_build_object('schema', n.nspname, 'table', c.relname)
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = leaf and c.relkind = 'r'));
+    else
+      -- Its rows are gone, and nothing says which they were.
+      perform {{schema}}.request(wanted, true, null);
+    end if;
+  end loop;
+  for leaf in
+    select l from unnest(leaves_now) l join pg_class c on c.oid = l where l <> all (r.leaves) and c.relkind = 'r'
+  loop
+    perform {{schema}}.relog(wanted, leaf, 'I');
+  end loop;
+  if why is not null then
+    -- Rows have values that no event carried.
+    perform {{schema}}.relog(wanted, null, 'U');
+  end if;
+end
+$tripline$;
+revoke execute on function {{schema}}.follow(oid) from public;

@@ -1,0 +1,1 @@
+insert into {{log}} (cdc_op, {{columns}}) select $1, {{row}} from {{source}} t

@@ -1,0 +1,4 @@
+//! DDL at the source while changes flow: log, functions, registry and targets follow.
+
+mod flow;
+mod source;
