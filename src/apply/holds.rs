@@ -100,6 +100,8 @@ mod tests {
             not_null: false,
             enum_labels: None,
             generated: false,
+            id: 0,
+            initial: None,
         }
     }
 

@@ -106,18 +106,21 @@ mod tests {
             not_null: true,
             enum_labels: None,
             generated: false,
+            id: 0,
+            initial: None,
         };
         let table = Arc::new(Table {
             name: TableName::new("public", "t"),
             version: 1,
             columns: vec![column("id", "int4"), column("day", "date"), column("days", "date[]")],
             key: vec!["id".into()],
+            relation: 0,
         });
         let columns = [("id", "Int32"), ("day", types[0]), ("days", types[1])];
         let columns = columns.map(|(name, ty)| (name.to_owned(), ty.to_owned())).to_vec();
         let existing = Existing { columns, ..Existing::default() };
         let policies = Policies { everywhere: policy, columns: BTreeMap::new() };
-        let plan = TablePlan::new("t".into(), &table, &existing, &policies).unwrap();
+        let plan = TablePlan::new("t".into(), &table, &existing, &policies, None).unwrap();
         let counters = Counters::default();
         metrics::with_local_recorder(&counters, || {
             for row in rows {

@@ -196,13 +196,16 @@ mod tests {
             not_null: false,
             enum_labels: None,
             generated: false,
+            id: 0,
+            initial: None,
         };
         let name = TableName::new("public", "t");
         let columns = vec![column("id"), column("body")];
-        let table = Table { name, version: 1, columns, key: vec!["id".into()] };
+        let table = Table { name, version: 1, columns, key: vec!["id".into()], relation: 0 };
         let log_table = TableName::new("cdc", "t_cdc");
         let encoder = TableEncoder::new(&table, "shop", "shop");
-        let tables = Arc::new(vec![LogTable { table, log_table, encoder }]);
+        let tables =
+            Arc::new(vec![LogTable { table, log_table, rows: crate::capture::LogRows::default(), encoder }]);
         let mut builder =
             WindowBuilder { tables, pass: 1, now_millis: 0, messages: Vec::new(), bytes: Vec::new() };
         assert_eq!(builder.push("7\t0\t1\tI\t2026-11-21 09:00:00+00\t1\tä".as_bytes()).unwrap(), 7);
