@@ -122,6 +122,10 @@ pub(crate) async fn value(client: &Client, sql: &str) -> String {
     rows(client, sql).await.swap_remove(0).swap_remove(0)
 }
 
+/// Takes the event triggers away: nothing follows DDL by itself, as where the owner of capture may not create any. `init`
+/// creates them again.
+pub(crate) const UNWATCHED: &str = "drop event trigger if exists \"00_tripline_cdc_ddl\"; drop event trigger if exists \"00_tripline_cdc_drop\"";
+
 /// Runs statements.
 pub(crate) async fn run(client: &Client, sql: &str) {
     client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}\n{error:?}"));

@@ -147,7 +147,7 @@ begin
     -- With columns that are chosen or masked, or a filter: what is new is for people to decide, verify halts the daemon.
     -- What goes or changes under the functions would fail in them.
     if r.schema_name <> described ->> 'schema' or r.table_name <> described ->> 'name' or exists (
-        select from jsonb_array_elements(r.described) old
+        select from jsonb_array_elements(r.seen) old
         left join jsonb_array_elements(described -> 'columns') c on c ->> 'id' = old ->> 'id'
         where (r.selection ->> 'filter' is not null
                or exists (select from jsonb_array_elements(r.columns) p where p ->> 'name' = old ->> 'name'))

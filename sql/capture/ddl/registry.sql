@@ -7,7 +7,7 @@ alter table {{schema}}.tables
   add column if not exists after_id bigint not null default 0,
   add column if not exists templates jsonb,
   -- Its columns as they were when init saw them, for tables of which not everything is captured.
-  add column if not exists described jsonb,
+  add column if not exists seen jsonb,
   add column if not exists broken text,
   -- DDL gave it its name, so its topic may be missing; until init sees it.
   add column if not exists named_by_ddl boolean not null default false;

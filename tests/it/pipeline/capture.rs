@@ -1,7 +1,7 @@
 //! Capture that is no longer whole: the publisher halts before it could miss a change.
 
 use super::harness::Pipeline;
-use crate::db::run;
+use crate::db::{UNWATCHED, run};
 
 const TABLES: &str = "
 create table alpha (id integer primary key, body text);
@@ -35,6 +35,7 @@ async fn a_publisher_whose_capture_was_altered_halts_and_names_the_table() {
         // Something was published, then nothing is written: it has to notice by itself.
         run(&pipeline.from, &format!("insert into alpha values ({id})")).await;
         pipeline.wait_until("it is published", async || publisher.has_logged("published")).await;
+        run(&pipeline.from, UNWATCHED).await;
         run(&pipeline.from, alter).await;
         pipeline.ends_with(publisher, 2, &["capture is not intact", says, "tripline init"]).await;
         pipeline.refuses("publish", &[says]).await;

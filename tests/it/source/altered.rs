@@ -3,7 +3,7 @@
 use tripline::capture::{self, Action, InitOptions, InitReport};
 use tripline::tail::{Tail, TailError};
 
-use crate::db::{run, value};
+use crate::db::{UNWATCHED, run, value};
 use crate::passes::halts::{at_rest, refusal};
 use crate::passes::{PATIENCE, Source, brief};
 
@@ -11,9 +11,6 @@ async fn init(source: &Source) -> InitReport {
     let mut client = source.db.connect().await;
     capture::init(&mut client, &source.config, InitOptions::default()).await.unwrap()
 }
-
-/// A source whose owner may not create event triggers: nothing follows DDL by itself.
-const UNWATCHED: &str = "drop event trigger if exists \"00_tripline_cdc_ddl\"; drop event trigger if exists \"00_tripline_cdc_drop\"";
 
 /// Runs `sql` beside a tail at rest and beside a stopped one: both refuse, saying all of `says`, until `init` accepts.
 /// Nothing of what was logged is lost by that.
