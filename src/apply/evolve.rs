@@ -131,7 +131,7 @@ fn retype(table: &Table, column: &Column, here: &FoundColumn, made: &Made) -> Re
 }
 
 /// Tells whether ALTER TYPE keeps every value and comes to the same ones here as at the source. The function `widens` in
-/// `sql/capture/ddl/library.sql` decides by the same rule whether the source logs its rows again; a test compares them.
+/// `sql/capture/ddl/library.sql` decides whether the source logs its rows again: it may do so more often, never less.
 pub fn widens(old: &str, new: &str) -> bool {
     let ((old_base, old_digits), (new_base, new_digits)) = (schema::split_type(old), schema::split_type(new));
     let free = new_digits.is_empty();

@@ -23,6 +23,7 @@ async fn init(db: &TestDb, config: &Config) -> InitReport {
 async fn captured(ddl: &str, mode: CaptureMode) -> (TestDb, Client, Config) {
     let db = TestDb::create(Which::Source).await;
     let client = db.connect().await;
+    run(&client, "create schema other; create table other.there (id int primary key)").await;
     run(&client, ddl).await;
     let config = config(mode);
     init(&db, &config).await;
@@ -76,7 +77,7 @@ const STATEMENTS: &[&str] = &[
 #[tokio::test]
 async fn what_the_event_triggers_leave_behind_is_what_init_would() {
     for mode in [CaptureMode::Reread, CaptureMode::Row] {
-        let schema = "create schema other; create table other.there (id int primary key); create type mood as enum ('sad', 'ok');
+        let schema = "create type mood as enum ('sad', 'ok');
             create table stays (id int primary key); create table t (id int primary key, v text, m mood); insert into t values (1, 'a', 'ok'), (2, 'b', null)";
         let (db, client, config) = captured(schema, mode).await;
         for statement in STATEMENTS {
@@ -90,4 +91,107 @@ async fn what_the_event_triggers_leave_behind_is_what_init_would() {
         let versions = rows(&client, "select table_name, version from cdc.tables order by 1").await;
         println!("{versions:?}");
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_followed_is_given_up_and_the_application_goes_on() {
+    let (db, client, config) =
+        captured("create table t (id int primary key, v text)", CaptureMode::Reread).await;
+    // A DDL that is followed, one that cannot be, and writes of both shapes.
+    run(&client, "insert into t values (1, 'a'); alter table t rename column v to cdc_v").await;
+    run(
+        &client,
+        "insert into t values (2, 'b'); update t set cdc_v = 'c'; delete from t where id = 1; truncate t",
+    )
+    .await;
+    let mut again = db.connect().await;
+    let known = capture::load(&client, "cdc").await.unwrap();
+    let error = capture::verify(&mut again, "cdc", &known).await.unwrap_err().to_string();
+    for text in ["public.t: DDL could not be followed", "a column begins with cdc_", "tripline init"] {
+        assert!(error.contains(text), "{text:?} is not in {error}");
+    }
+    run(&client, "alter table t rename column cdc_v to w").await;
+    let report = init(&db, &config).await;
+    let table = report.tables.iter().find(|table| table.table.name == "t").unwrap();
+    assert!(table.action == Action::Altered && table.needs_snapshot, "{report:?}");
+    assert_followed(&db, &config, "the repair").await;
+    // Followed again from here on, and nothing is left of what is rolled back.
+    run(
+        &client,
+        "begin; alter table t add column x int default 4; insert into t values (3, 'c', 5); rollback",
+    )
+    .await;
+    run(&client, "insert into t values (4, 'd')").await;
+    assert_followed(&db, &config, "a rollback").await;
+    assert_eq!(
+        value(&client, "select string_agg(cdc_op::text || id, ' ') from cdc.t_cdc where id > 2").await,
+        "I4"
+    );
+}
+
+#[tokio::test]
+async fn rows_that_come_and_go_with_partitions_are_logged() {
+    let ddl = "create table t (id int primary key, v text) partition by range (id);
+        create table low partition of t for values from (0) to (100);
+        create table untold_high (id int primary key, v text); insert into untold_high values (101, 'x'), (102, 'y')";
+    let (db, client, config) = captured(ddl, CaptureMode::Reread).await;
+    run(&client, "alter table t attach partition untold_high for values from (100) to (200)").await;
+    run(&client, "update t set v = 'z' where id = 102; alter table t detach partition untold_high").await;
+    let logged = "select string_agg(cdc_op::text || id, ' ' order by cdc_id) from cdc.t_cdc";
+    assert_eq!(value(&client, logged).await, "I101 I102 U102 D101 D102");
+    run(
+        &client,
+        "create table mid partition of t for values from (100) to (200); insert into mid values (150, 'm')",
+    )
+    .await;
+    run(&client, "truncate mid").await;
+    assert!(value(&client, logged).await.ends_with("I150 D150"), "{}", value(&client, logged).await);
+    assert_followed(&db, &config, "partitions").await;
+    run(&client, "drop table mid").await;
+    let requested = "select count(*) from cdc.snapshots where sweeps and ended_at is null";
+    assert_eq!(value(&client, requested).await, "1", "nothing says which rows a dropped partition had");
+}
+
+#[tokio::test]
+async fn where_the_source_logs_no_rows_again_the_destination_comes_to_the_same() {
+    let (_db, client, _) = captured("create table t (id int primary key)", CaptureMode::Reread).await;
+    let types = [
+        "smallint",
+        "integer",
+        "bigint",
+        "numeric",
+        "numeric(10,2)",
+        "numeric(12,2)",
+        "numeric(12,4)",
+        "numeric(10,4)",
+        "real",
+        "double precision",
+        "text",
+        "character varying",
+        "character varying(10)",
+        "character varying(20)",
+        "character(10)",
+        "boolean",
+        "uuid",
+        "date",
+        "timestamp without time zone",
+        "timestamp(3) with time zone",
+        "timestamp with time zone",
+        "time(0) without time zone",
+        "bit varying(3)",
+        "bit varying(9)",
+        "jsonb",
+        "public.mood",
+    ];
+    let mut kept = 0;
+    for old in types {
+        for new in types {
+            let source = value(&client, &format!("select cdc.widens('{old}', '{new}')")).await == "t";
+            let destination = tripline::apply::widens(old, new);
+            assert!(destination || !source, "{old} to {new}");
+            assert!(source == destination || old.starts_with("numeric"), "{old} to {new}");
+            kept += usize::from(source);
+        }
+    }
+    assert!(kept > types.len(), "{kept}");
 }
