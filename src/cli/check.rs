@@ -73,7 +73,7 @@ async fn findings(config: &Config) -> Result<Vec<Finding>, Error> {
         }
     }
     if let Some(url) = config.destination_url()? {
-        let target = PostgresTarget::new(url, &config.pipeline, &config.apply);
+        let target = PostgresTarget::new(url, &config.pipeline, &config.apply).renamed(&config.rename);
         match target.misfits(&tables).await {
             Ok(misfits) => found.extend(misfits.iter().map(|why| misfit("destination.table", why))),
             Err(error) => found.push(unreachable(
@@ -85,7 +85,8 @@ async fn findings(config: &Config) -> Result<Vec<Finding>, Error> {
     }
     if let Some(clickhouse) = &config.clickhouse {
         let store = GroupStore::new(&Arc::new(config.clone()));
-        let mut target = ClickHouseTarget::new(clickhouse, store).with_policies(Policies::new(config));
+        let target = ClickHouseTarget::new(clickhouse, store).with_policies(Policies::new(config));
+        let mut target = target.renamed(&config.rename);
         match target.misfits(&tables).await {
             Ok(misfits) => found.extend(misfits.iter().map(|why| misfit("clickhouse.table", why))),
             Err(error) => found.push(unreachable(

@@ -2,7 +2,7 @@
 //!
 //! `types` says what a column becomes and `rowbinary` (with `decimal`) writes its values; `plan` does so for a whole
 //! table, with `policy` for values that do not fit, and `batch` for a batch; `sql` has the statements, `error` what the answers mean. All of these are pure.
-//! `clickhouse` talks to the server, `target` puts it together, and `compare` reads back what is there. docs/clickhouse-types.md is for users.
+//! `clickhouse` talks to the server, `target` puts it together, and `compare` reads back what is there. docs/clickhouse-types.md and docs/types.md are for users.
 
 mod types;
 mod decimal;

@@ -104,7 +104,7 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
     }
 
     async fn look_at(&mut self, table: &Table) -> Result<(), TargetError> {
-        let name = sql::target_name(&table.name);
+        let name = sql::target_name(&self.renames.name(&table.name));
         self.claim(&name, table)?;
         let found = look_up(&self.server, &self.database, &name, &sql::view_name(&name)).await?;
         let target = sql::qualified(&self.database, &name);

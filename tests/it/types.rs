@@ -4,6 +4,7 @@ mod random;
 mod cases;
 mod oracle;
 mod clickhouse;
+mod page;
 mod postgres;
 mod misfit;
 mod limits;

@@ -121,7 +121,7 @@ impl PostgresTarget {
         let client = session::open(self.url.expose_secret(), "check").await?;
         let mut found = Vec::new();
         for table in tables {
-            found.extend(misfit::misfit(&client, table, self.create_tables).await?);
+            found.extend(misfit::misfit(&client, &self.renames.table(table), self.create_tables).await?);
         }
         Ok(found)
     }
