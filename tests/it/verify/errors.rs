@@ -10,7 +10,7 @@ create domain price as numeric(10,2);
 create table kinds (id numeric, part char(4), at timestamp, r real, d double precision, c char(5), tags text[],
     matrix integer[] not null default '{1}', m mood, j json, b jsonb, raw bytea, z timestamptz, flag boolean, p price, i interval,
     u uuid, day date, n12 numeric(12,3), twice numeric generated always as (id * 2) stored, primary key (id, part, at));
-create table nums (id integer primary key, small smallint, n integer, r real, t text, j json, at timestamp(3));";
+create table nums (id integer primary key, small smallint, n integer, r real, t varchar(12), j json, at timestamp(3));";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_type_compares_and_other_types_at_the_destination_too() {
