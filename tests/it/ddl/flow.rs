@@ -128,20 +128,36 @@ const SCENARIOS: &[&str] = &[
     "drop table renamed",
 ];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ddl_reaches_both_targets_in_order_with_the_data() {
-    let pipeline = Pipeline::create(&[], SCHEMA).await;
+/// Runs all scenarios with writers beside them; `kills` kills the daemon behind every fourth one.
+async fn through(settings: &[(&str, &str)], kills: bool) {
+    let pipeline = Pipeline::create(settings, SCHEMA).await;
     pipeline.init().await;
-    let daemon = pipeline.start_ready("run").await;
+    let mut daemon = pipeline.start_ready("run").await;
     let writers = Writers::start(&pipeline, 2, seed()).await;
     let ddl = pipeline.source.connect().await;
-    for scenario in SCENARIOS {
+    for (number, scenario) in SCENARIOS.iter().enumerate() {
         run(&ddl, scenario).await;
         let broken = value(&ddl, "select string_agg(broken, ',') from cdc.tables").await;
         assert_eq!(broken, "∅", "{scenario}");
+        if kills && number % 4 == 3 {
+            daemon.kill9();
+            daemon = pipeline.start("run");
+        }
     }
     let committed = writers.finish().await;
     let compared = assert_equal(&pipeline, "all of it").await;
     println!("{committed} transactions, {compared} rows compared");
+    // A second `init` finds everything as it should be.
+    assert!(pipeline.fine("init").await.contains("unchanged"));
     pipeline.stop(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ddl_reaches_both_targets_in_order_with_the_data() {
+    through(&[], false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ddl_inside_long_passes_survives_kills() {
+    through(&[("tail.window_rows", "7")], true).await;
 }
