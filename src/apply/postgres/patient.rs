@@ -56,6 +56,7 @@ impl Work<'_> {
 
     /// Applies these changes in rounds; fails with the first refusal of a round in which nothing moved.
     async fn settle(&self, mut rest: Vec<usize>, end: usize, buffers: &mut Buffers) -> Result<(), Failure> {
+        let mut released = HashSet::new();
         while !rest.is_empty() {
             let mut first = None;
             let mut waiting: HashSet<(&TableName, &[u8])> = HashSet::new();
@@ -86,11 +87,49 @@ impl Work<'_> {
                 left = self.last_of_each_key(&rest);
             }
             match first {
-                Some(failure) if left.len() == rest.len() => return Err(failure),
+                Some(failure) if left.len() == rest.len() => {
+                    if !self.release(&rest, end, &mut released, buffers).await? {
+                        return Err(failure);
+                    }
+                }
                 _ => rest = left,
             }
         }
         Ok(())
+    }
+
+    /// Applies one of the deletes from `end` on before its turn, where nothing else moves any more: its row may hold the
+    /// value that one of `rest` needs. Only where nothing that is yet to be changed could be taken along.
+    async fn release(
+        &self,
+        rest: &[usize],
+        end: usize,
+        released: &mut HashSet<usize>,
+        buffers: &mut Buffers,
+    ) -> Result<bool, Failure> {
+        let oid = |index: usize| self.prepared(&self.batch.changes[index].table).shape.oid;
+        let waiting: HashSet<u32> = rest.iter().map(|&index| oid(index)).collect();
+        for index in end..self.batch.changes.len() {
+            let table = oid(index);
+            if !waiting.contains(&table) || !released.insert(index) {
+                continue;
+            }
+            let label = Label::Change(index);
+            let taken = self
+                .client
+                .query(include_str!("../../../sql/apply/taken_along.sql"), &[&table])
+                .await
+                .map_err(|error| Failure::Server { label, error })?;
+            if taken.iter().any(|row| waiting.contains(&row.get(0))) {
+                continue;
+            }
+            match self.one(index, buffers).await {
+                Ok(()) => return Ok(true),
+                Err(failure) if failure.is_order() => self.send(Label::Open, sql::BACK_ONE, buffers).await?,
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(false)
     }
 
     fn last_of_each_key(&self, rest: &[usize]) -> Vec<usize> {
