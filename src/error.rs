@@ -157,6 +157,7 @@ fn tail(error: &TailError) -> Disposition {
         | TailError::NoRight { .. }
         | TailError::Pooled
         | TailError::Unreadable { .. }
+        | TailError::Condition { .. }
         | TailError::OpenTransactions
         | TailError::NotRegistered { .. }
         | TailError::Identity { .. } => Disposition::Halt,

@@ -1,6 +1,12 @@
 -- The key columns of a captured table in the order of its index, with the index's own operators: < > =, whether (a, b) > (x, y)
 -- means the same, and the type of a literal.
 select a.attname, o.lt, o.gt, o.eq, oc.opcdefault and o.builtin, pg_catalog.format_type(a.atttypid, a.atttypmod)
+       -- The column's own collation, where it is not the type's.
+       || coalesce((select pg_catalog.format(' collate %I.%I', n.nspname, l.collname)
+                    from pg_catalog.pg_collation l
+                    join pg_catalog.pg_namespace n on n.oid = l.collnamespace
+                    join pg_catalog.pg_type ty on ty.oid = a.atttypid
+                    where l.oid = a.attcollation and l.oid <> ty.typcollation), '')
 from {{schema}}.tables t
 join pg_catalog.pg_index i on i.indrelid = t.relation
 join pg_catalog.pg_class ic on ic.oid = i.indexrelid and ic.relname = t.key_index

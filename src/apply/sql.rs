@@ -168,8 +168,11 @@ pub(super) fn note_cut(pipeline: &str, cut: &Cut) -> String {
 }
 
 /// Notes that the copying of a table's rows begins in this transaction.
-pub(super) fn begin_sweep(pipeline: &str, sweep: &Sweep) -> String {
-    fill_sweep(include_str!("../../sql/apply/sweep_begin.sql"), pipeline, sweep, "")
+///
+/// Fails with `division_by_zero` (22012) where a trigger of `target` could keep a row from being written.
+pub(super) fn begin_sweep(pipeline: &str, sweep: &Sweep, target: &str) -> String {
+    let target = target.replace('\'', "''");
+    fill_sweep(include_str!("../../sql/apply/sweep_begin.sql"), pipeline, sweep, &target)
 }
 
 /// Fails with `division_by_zero` (22012) when the beginning was never noted.

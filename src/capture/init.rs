@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::config::{Config, TableOverride};
+use crate::config::{Config, Snapshot, TableOverride};
 use crate::table::{CaptureMode, TableName, quote_ident, quote_literal};
 
 use super::catalog::{self, Source, State};
@@ -263,6 +263,12 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
                 plan.needs_snapshot = true;
             }
         }
+        if plan.needs_snapshot
+            && plan.action != Action::Installed
+            && config.source.snapshot == Snapshot::Initial
+        {
+            plan.statements.push(missed(config, &source));
+        }
         decided.tables.push((source, plan));
     }
     refuse_shared_names(&mut decided, &registered, config);
@@ -276,6 +282,19 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
         .map(|row| row.name.clone())
         .collect();
     Ok(decided)
+}
+
+/// Requests the rows of a table that may have missed changes, in the transaction that makes its capture whole.
+fn missed(config: &Config, source: &Source) -> String {
+    render(
+        include_str!("../../sql/capture/missed.sql"),
+        &[
+            ("schema", &quote_ident(&config.capture.schema)),
+            ("relation", &source.oid.to_string()),
+            ("table_literal", &quote_literal(&source.name.quoted())),
+            ("pipeline", &quote_literal(&config.pipeline)),
+        ],
+    )
 }
 
 /// Refuses tables that would have the same name at the targets as another one.

@@ -30,6 +30,8 @@ pub use fingerprint::fingerprint_sql;
 pub use init::{Action, InitOptions, InitReport, TableReport, init};
 pub use registry::{Captured, LogRows, load, load_former};
 pub(crate) use render::{render, rows_of};
-pub use requests::{Request, Requested, give_up, references, request, request_initial, requested};
+pub use requests::{
+    NOT_CAPTURED, Request, Requested, forget_passes, give_up, references, request, request_initial, requested,
+};
 pub use uninstall::{Uninstalled, uninstall};
 pub use verify::verify;

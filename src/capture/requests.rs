@@ -13,6 +13,9 @@ use super::registry::Captured;
 use super::render::{render, rows_of};
 use crate::table::{TableName, quote_ident, quote_literal};
 
+/// Why the publisher does nothing about a request.
+pub const NOT_CAPTURED: &str = "not captured, or without a key";
+
 /// A request as it stands.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Requested {
@@ -22,6 +25,8 @@ pub struct Requested {
     pub relation: u32,
     /// Rows that are gone at the source are removed at the targets.
     pub sweeps: bool,
+    /// Only rows that meet a condition.
+    pub partial: bool,
     /// `"schema"."table"`.
     pub table: String,
     /// Rows that were read.
@@ -89,7 +94,7 @@ pub async fn request(
         |source| CaptureError::Query { what: format!("request the existing rows of {name}"), source };
     let transaction = query::begin(client).await?;
     if let Some(condition) = what.condition {
-        let sql = format!("explain select from {} t where ({condition})", rows_of(captured));
+        let sql = format!("explain select from {} t where (\n{condition}\n)", rows_of(captured));
         transaction.query(&sql, &[]).await.map_err(failed)?;
     }
     let sql = render(include_str!("../../sql/capture/request.sql"), &[("schema", &quote_ident(schema))]);
@@ -103,19 +108,23 @@ pub async fn request(
 }
 
 /// Requests the rows of every table that the pipeline has not met before, in the order of `tables`. Returns their names.
+/// `installed`: tables that are captured since a moment ago; of others, rows that are gone are removed at the targets.
 pub async fn request_initial(
     client: &mut Client,
     schema: &str,
     pipeline: &str,
     tables: &[&Captured],
+    installed: impl Fn(&TableName) -> bool,
 ) -> Result<Vec<TableName>, CaptureError> {
     let known = requested(client, schema, pipeline).await?;
     let is_new = |captured: &&Captured| {
-        !captured.table.key.is_empty() && !known.iter().any(|request| request.relation == captured.oid)
+        let counts = |request: &&Requested| request.note.as_deref() != Some(NOT_CAPTURED);
+        let known = known.iter().filter(counts).any(|request| request.relation == captured.oid);
+        !captured.table.key.is_empty() && !known
     };
     let mut names = Vec::new();
     for captured in tables.iter().copied().filter(is_new) {
-        let what = Request { sweeps: false, condition: None };
+        let what = Request { sweeps: !installed(&captured.table.name), condition: None };
         request(client, schema, pipeline, captured, what).await?;
         names.push(captured.table.name.clone());
     }
@@ -133,6 +142,13 @@ pub async fn give_up(
     let rows = client.query(&sql, &[&pipeline, &captured.oid]).await;
     let failed = |source| CaptureError::Query { what: "give up a snapshot request".into(), source };
     Ok(rows.map_err(failed)?.iter().map(|row| row.get(0)).collect())
+}
+
+/// Forgets which passes of a pipeline carried rows: the numbers begin anew.
+pub async fn forget_passes(client: &Client, schema: &str, pipeline: &str) -> Result<(), CaptureError> {
+    let sql = format!("update {}.snapshots set pass = 0 where pipeline = $1", quote_ident(schema));
+    let done = client.execute(&sql, &[&pipeline]).await;
+    done.map(drop).map_err(|source| CaptureError::Query { what: "forget former snapshots".into(), source })
 }
 
 /// Reads which tables reference which: (referencing, referenced) object ids.

@@ -94,10 +94,11 @@ impl Reset {
         }
         if self.clear_topics {
             delete_topics(config, &tables).await?;
+            capture::forget_passes(&client, &config.capture.schema, &config.pipeline).await?;
         }
         if config.source.snapshot == Snapshot::Initial {
             // The log begins where capture began: older rows have to come anew too.
-            snapshot::again(config, &mut client, &captured, |_| true, !self.clear_destination).await?;
+            snapshot::again(config, &mut client, &captured, |_| true).await?;
         }
         let mut stored = first(config);
         tokio::task::block_in_place(|| -> Result<(), Error> {
@@ -165,7 +166,9 @@ async fn rewound(config: &Config, to: &Back, yes: bool) -> Result<Outcome, Error
     let requested = capture::requested(&client, &config.capture.schema, &config.pipeline).await?;
     // What a reload has put right, the log alone would put wrong again.
     let undone = |oid: u32| {
-        let undone = |request: &Requested| request.run > rewound.position.offset && request.sweeps;
+        let undone = |request: &Requested| {
+            request.run > rewound.position.offset && (request.sweeps || request.partial)
+        };
         requested.iter().any(|request| request.relation == oid && undone(request))
     };
     for captured in captured.iter().filter(|captured| undone(captured.oid)) {
@@ -175,7 +178,7 @@ async fn rewound(config: &Config, to: &Back, yes: bool) -> Result<Outcome, Error
         println!("nothing was changed; add --yes to write the offset file");
         return Ok(Outcome::Warning);
     }
-    snapshot::again(config, &mut client, &captured, undone, true).await?;
+    snapshot::again(config, &mut client, &captured, undone).await?;
     stored.position = rewound.position;
     stored.source = rewound.source;
     stored.anchors.clear();

@@ -6,10 +6,11 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Outcome;
-use crate::capture::{self, Action, Captured, InitReport, Request, Requested};
+use crate::capture::{self, Action, Captured, InitReport, Request, Requested, TableReport};
 use crate::config::{Config, Snapshot};
 use crate::error::Error;
 use crate::session::{self, Client};
+use crate::table::TableName;
 use crate::verify::choose;
 
 /// Time between two looks at how far a request is.
@@ -63,39 +64,33 @@ impl Asked<'_> {
     }
 }
 
-/// Asks for the rows of tables that are new to the pipeline, and anew for those that may have missed changes.
+/// Asks for the rows of tables that are new to the pipeline, and says which tables are copied anew.
 pub(super) async fn after_init(
     config: &Config,
     client: &mut Client,
     captured: &[Captured],
     report: &InitReport,
 ) -> Result<(), Error> {
-    let (schema, pipeline) = (&config.capture.schema, &config.pipeline);
-    let missed: Vec<&Captured> = report
-        .tables
-        .iter()
-        .filter(|table| table.needs_snapshot && table.action != Action::Installed)
-        .filter_map(|table| captured.iter().find(|captured| captured.table.name == table.table))
-        .filter(|captured| !captured.table.key.is_empty())
-        .collect();
-    if config.source.snapshot == Snapshot::Never {
-        for captured in missed {
-            println!(
-                "{0} may have missed changes: tripline snapshot {0} copies its rows anew",
-                captured.table.name
-            );
+    let missed = |table: &&TableReport| table.needs_snapshot && table.action != Action::Installed;
+    for TableReport { table, .. } in report.tables.iter().filter(missed) {
+        match config.source.snapshot {
+            Snapshot::Initial => println!("{table}: may have missed changes, its rows will be copied anew"),
+            Snapshot::Never => {
+                println!("{table} may have missed changes: tripline snapshot {table} copies its rows anew");
+            }
         }
+    }
+    if config.source.snapshot == Snapshot::Never {
         return Ok(());
     }
-    let known = capture::requested(client, schema, pipeline).await?;
-    for captured in missed.into_iter().filter(|missed| known.iter().any(|known| known.relation == missed.oid))
-    {
-        let what = Request { sweeps: true, condition: None };
-        capture::request(client, schema, pipeline, captured, what).await?;
-        println!("{}: may have missed changes, its rows will be copied anew", captured.table.name);
-    }
+    // What was captured before stands in the log with all that was done to it, and rows that are gone without a change
+    // would come back with it.
+    let installed = |name: &TableName| {
+        report.tables.iter().any(|table| table.table == *name && table.action == Action::Installed)
+    };
+    let (schema, pipeline) = (&config.capture.schema, &config.pipeline);
     let in_order = in_order(client, captured).await?;
-    let new = capture::request_initial(client, schema, pipeline, &in_order).await?;
+    let new = capture::request_initial(client, schema, pipeline, &in_order, installed).await?;
     if !new.is_empty() {
         println!("existing rows: of {} tables will be copied", new.len());
     }
@@ -108,14 +103,14 @@ pub(super) async fn again(
     client: &mut Client,
     captured: &[Captured],
     wanted: impl Fn(u32) -> bool,
-    sweeps: bool,
 ) -> Result<(), Error> {
     let (schema, pipeline) = (&config.capture.schema, &config.pipeline);
     let known = capture::requested(client, schema, pipeline).await?;
-    let open = |oid: u32| known.iter().any(|request| request.relation == oid && !request.ended);
+    let all = |request: &&Requested| !request.ended && request.sweeps && !request.partial;
+    let open = |oid: u32| known.iter().filter(all).any(|request| request.relation == oid);
     for captured in in_order(client, captured).await? {
         if wanted(captured.oid) && !open(captured.oid) && !captured.table.key.is_empty() {
-            let what = Request { sweeps, condition: None };
+            let what = Request { sweeps: true, condition: None };
             capture::request(client, schema, pipeline, captured, what).await?;
         }
     }

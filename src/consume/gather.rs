@@ -87,7 +87,10 @@ impl Gatherer {
                 // Else read on; cancel-safe, so a hand-over may interrupt it.
                 part = self.parts.next(), if !full => {
                     let part = part?;
-                    if self.limits.uncommitted > 0 && self.ends_pass() && !part.cut.done {
+                    // What a copy of all rows has to tell apart by its age is committed before it begins.
+                    let begins = part.sweep.as_ref().is_some_and(|sweep| sweep.begins);
+                    let large = self.limits.uncommitted > 0 && !part.cut.done;
+                    if self.ends_pass() && (large || begins) {
                         self.parked = Some(part);
                     } else {
                         self.add(part);

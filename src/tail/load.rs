@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 use super::window::{ReadChunk, WindowBuilder};
 use super::{OpenPass, Tail, TailError};
-use crate::capture;
+use crate::capture::{self, Captured};
 use crate::position::{Load, Position};
 use crate::table::{TableName, quote_ident, quote_literal};
 use crate::wire::Fields;
@@ -50,6 +50,16 @@ pub(super) struct Ended<'a> {
     pub(super) pass: u64,
     /// Why nothing was to be done.
     pub(super) note: Option<&'a str>,
+}
+
+impl Request {
+    /// Tells whether it can begin. Rows that are gone are told from others by their age, and a row that is copied again has
+    /// to win over what is there: everything older than the request has to be settled. The first copy of a table that was
+    /// just installed waits for nothing.
+    fn is_due(&self, offset: u64) -> bool {
+        let first = !self.sweeps && self.condition.is_none();
+        first || offset >= self.run
+    }
 }
 
 /// The request that is being worked off.
@@ -104,9 +114,7 @@ impl Tail {
         self.note_progress().await?;
         let resting = self.loads.rest_until.is_some_and(|until| until > Instant::now());
         let Some(loading) = self.loads.loading.as_ref().filter(|_| !resting) else { return Ok(None) };
-        // Rows that are gone are told from others by their age: everything older than the request has to be settled.
-        let settled = !loading.request.sweeps || self.position.offset >= loading.request.run;
-        Ok(settled.then(|| self.tables[loading.table].table.name.clone()))
+        Ok(Some(self.tables[loading.table].table.name.clone()))
     }
 
     /// Tells whether a request is through and its end not yet noted at the source: the next one waits for that.
@@ -120,16 +128,23 @@ impl Tail {
             return Ok(false);
         }
         self.loads.looked = Some(Instant::now());
-        let Some(request) = self.session.next_request(&self.schema, &self.pipeline).await? else {
-            return Ok(false);
-        };
-        let table = self.captured.iter().position(|captured| captured.oid == request.relation);
+        let offset = self.position.offset;
+        let next = self.session.next_request(&self.schema, &self.pipeline, offset).await?;
+        let Some(request) = next.filter(|request| request.is_due(offset)) else { return Ok(false) };
+        let place = |captured: &[Captured]| captured.iter().position(|one| one.oid == request.relation);
+        let mut table = place(&self.captured);
+        if table.is_none() {
+            // The request may be younger than what is known of the tables.
+            self.reload().await?;
+            self.loads.looked = Some(Instant::now());
+            table = place(&self.captured);
+        }
         let Some(table) = table.filter(|&table| !self.tables[table].table.key.is_empty()) else {
             tracing::warn!(
                 run = request.run,
                 "the table of a snapshot request is not captured, or has no key"
             );
-            let note = Some("not captured, or without a key");
+            let note = Some(capture::NOT_CAPTURED);
             let ended = Ended { run: request.run, rows: 0, pass: 0, note };
             self.session.end_request(&self.schema, &self.pipeline, ended).await?;
             self.loads.looked = None;
@@ -198,7 +213,7 @@ impl Tail {
         }
         let conditions = [
             captured.filter(),
-            request.condition.as_ref().map(|condition| format!("({condition})")),
+            request.condition.as_ref().map(|condition| format!("(\n{condition}\n)")),
             (!load.after.is_empty()).then(|| behind(&loading.key, &load.after)),
         ];
         let conditions: Vec<String> = conditions.into_iter().flatten().collect();
@@ -232,6 +247,12 @@ impl Tail {
         let cut_short = copied.map_err(|error| match error {
             TailError::Query { source, .. } if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
                 TailError::Unreadable { table: table.table.name.clone(), source }
+            }
+            TailError::Query { source, .. }
+                if request.condition.is_some() && is_of_the_condition(&source) =>
+            {
+                let code = source.code().map(|code| code.code().to_owned()).unwrap_or_default();
+                TailError::Condition { table: table.table.name.clone(), code }
             }
             error => error,
         })?;
@@ -283,6 +304,11 @@ impl Tail {
         self.loads.ended = Some(load.run);
         Ok(())
     }
+}
+
+/// Tells whether an expression cannot be computed: data errors, and what it names.
+fn is_of_the_condition(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| ["22", "42"].iter().any(|class| code.code().starts_with(class)))
 }
 
 /// The condition that a row lies behind the key `after`.

@@ -135,6 +135,17 @@ pub enum TailError {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// The condition of a request for existing rows cannot be computed. The server's message may hold a row's value.
+    #[error(
+        "the condition of a request for rows of {table} cannot be computed ({code}): give it up with \
+         `tripline snapshot {table} --cancel`, and ask again with another one"
+    )]
+    Condition {
+        /// The table.
+        table: TableName,
+        /// SQLSTATE.
+        code: String,
+    },
     /// Which rows of a new timeline are settled cannot be told while transactions are open.
     #[error(
         "the source is on another timeline than the position, and transactions that write are open there (prepared ones \
@@ -380,7 +391,17 @@ impl Tail {
         self.adapt_limit(rows, builder.bytes.len());
         let last = builder.messages.last().map(|message| message.cdc_id);
         let chunk = match pass.loads && pass.part == 0 && done {
-            true => self.read_chunk(&pass, &mut builder).await?,
+            true => match self.read_chunk(&pass, &mut builder).await {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    // Nothing of the pass is kept; the session is used again where the error passes.
+                    self.loads.rest();
+                    if !self.session.client().is_closed() {
+                        self.session.rollback().await?;
+                    }
+                    return Err(error);
+                }
+            },
             false => None,
         };
         let flushed = self.session.end(&pass.opened.insert_lsn).await?;

@@ -209,9 +209,11 @@ impl Session {
         &self,
         schema: &str,
         pipeline: &str,
+        offset: u64,
     ) -> Result<Option<Request>, TailError> {
         const WHAT: &str = "the snapshot requests";
         let sql = fill(include_str!("../../sql/tail/load_next.sql"), schema, pipeline, 0);
+        let sql = sql.replace("{{offset}}", &offset.to_string());
         let rows = match self.rows(WHAT, &sql).await {
             Err(TailError::Query { source, .. }) if source.code() == Some(&SqlState::UNDEFINED_TABLE) => {
                 return Ok(None);

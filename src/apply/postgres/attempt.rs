@@ -198,11 +198,11 @@ impl<'a> Work<'a> {
         let script = &mut buffers.script;
         for (index, sweep) in self.batch.sweeps.iter().enumerate() {
             let label = Label::Sweep(index);
+            let target = &self.prepared(&sweep.table).shape.target;
             if sweep.begins {
-                script.push(label, &sql::begin_sweep(self.pipeline, sweep));
+                script.push(label, &sql::begin_sweep(self.pipeline, sweep, target));
             }
             if sweep.ends {
-                let target = &self.prepared(&sweep.table).shape.target;
                 script.push(label, &sql::known_sweep(self.pipeline, sweep));
                 script.push(label, &sql::end_sweep(self.pipeline, sweep, target));
             }

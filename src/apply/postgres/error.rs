@@ -255,8 +255,9 @@ pub(super) fn refused(failure: Failure, table: TableName, cdc_id: Option<u64>, s
             let table = if cdc_id.is_none() { named(db).unwrap_or(table) } else { table };
             let why = match label {
                 Label::Sweep(_) if db.code().code() == "22012" => {
-                    "its rows were copied anew from before this destination's positions on: request them again with \
-                     `tripline snapshot`, behind `tripline offset reset`"
+                    "its rows are copied anew, and which of them are gone cannot be told: a BEFORE UPDATE trigger of the \
+                     destination may keep rows from being written (disable it until then), or the copying began at another \
+                     server (`tripline offset reset`)"
                 }
                 Label::Sweep(_) => "rows that are gone at the source cannot be removed",
                 Label::Change(_) => "the destination refuses it",

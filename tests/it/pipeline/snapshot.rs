@@ -303,6 +303,11 @@ async fn a_reset_copies_existing_rows_again() {
     let daemon = pipeline.start_ready("run").await;
     pipeline.compare().await;
     pipeline.stop(daemon).await;
+    // Deletes that the log does not have: its rows must not come back with it.
+    run(&pipeline.from, "insert into items select g, 'x', 1 from generate_series(20001, 20100) g").await;
+    let missed =
+        "begin; set local session_replication_role = replica; delete from items where id > 20050; commit";
+    run(&pipeline.from, missed).await;
     pipeline.fine("offset reset --clear-destination --clear-topics --yes").await;
     pipeline.fine("init").await;
     let daemon = pipeline.start_ready("run").await;
@@ -355,5 +360,57 @@ async fn a_request_can_be_given_up_in_the_middle() {
     pipeline.caught_up().await;
     let copied: usize = value(&pipeline.to, "select count(*) from items").await.parse().unwrap();
     assert!(copied < 12_000, "{copied}");
+    pipeline.stop(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_an_applier_meets_together_with_what_it_sweeps_leaves_no_ghost() {
+    let pipeline = pipeline(&[]).await;
+    pipeline.init().await;
+    let publisher = pipeline.start_ready("publish").await;
+    let applier = pipeline.start_ready("apply").await;
+    pipeline.compare().await;
+    pipeline.stop(applier).await;
+    run(&pipeline.from, "insert into items values (20001, 'gone', 1), (20002, 'stays', 1)").await;
+    let missed =
+        "begin; set local session_replication_role = replica; delete from items where id = 20001; commit";
+    run(&pipeline.from, missed).await;
+    pipeline.fine("snapshot items --wait").await;
+    let applier = pipeline.start_ready("apply").await;
+    pipeline.compare().await;
+    pipeline.stop(applier).await;
+    pipeline.stop(publisher).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_whose_triggers_may_keep_rows_from_being_written_is_not_swept() {
+    let pipeline = pipeline(&[]).await;
+    pipeline.init().await;
+    let daemon = pipeline.start_ready("run").await;
+    pipeline.compare().await;
+    let trigger = "create trigger quiet before update on items for each row execute function suppress_redundant_updates_trigger();
+        alter table items enable always trigger quiet";
+    run(&pipeline.to, trigger).await;
+    pipeline.fine("snapshot items").await;
+    pipeline
+        .ends_with(daemon, 2, &["public.items", "which of them are gone cannot be told", "disable it"])
+        .await;
+    run(&pipeline.to, "drop trigger quiet on items").await;
+    let daemon = pipeline.start_ready("run").await;
+    pipeline.compare().await;
+    pipeline.stop(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_condition_that_fails_on_a_row_halts_and_can_be_given_up() {
+    let pipeline = pipeline(&[]).await;
+    pipeline.init().await;
+    let daemon = pipeline.start_ready("run").await;
+    pipeline.compare().await;
+    pipeline.fine("snapshot items --where v::int>5").await;
+    pipeline.ends_with(daemon, 2, &["condition of a request for rows of public.items", "--cancel"]).await;
+    pipeline.fine("snapshot items --cancel").await;
+    let daemon = pipeline.start_ready("run").await;
+    pipeline.compare().await;
     pipeline.stop(daemon).await;
 }
