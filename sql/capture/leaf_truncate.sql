@@ -7,6 +7,9 @@ set row_security = off{{settings}}
 set standard_conforming_strings = on
 as $tripline${{conflict}}
 begin
+  if not exists (select from pg_catalog.pg_partition_ancestors(tg_relid) a where a.relid = {{relation}}::pg_catalog.oid::pg_catalog.regclass) then
+    return null;  -- detached since
+  end if;
   perform pg_catalog.pg_current_xact_id();
   execute {{leaf_statement}} || pg_catalog.format('%I.%I t', tg_table_schema, tg_table_name){{leaf_filter}};
   return null;
