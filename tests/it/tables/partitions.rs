@@ -1,6 +1,6 @@
 //! Partitions that come and go, with rows and without, while the pipeline works.
 
-use crate::db::{run, value};
+use crate::db::run;
 use crate::pipeline::daemon::Daemon;
 use crate::pipeline::harness::Pipeline;
 use crate::verify::all_equal;
