@@ -7,7 +7,7 @@ set row_security = off{{settings}}
 set standard_conforming_strings = on
 as $tripline${{conflict}}
 begin
-  if not exists (select from pg_catalog.pg_partition_ancestors(tg_relid) a where a.relid = {{relation}}::pg_catalog.oid::pg_catalog.regclass) then
+  if not (select c.relispartition from pg_catalog.pg_class c where c.oid = tg_relid) then
     return null;  -- detached since
   end if;
   perform pg_catalog.pg_current_xact_id();

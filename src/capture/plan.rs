@@ -116,7 +116,6 @@ pub(super) fn plan(
     let spec = Spec {
         schema,
         source: &source.name,
-        relation: source.oid,
         log_table,
         mode,
         partitioned: source.kind == 'p',

@@ -43,8 +43,6 @@ pub(super) struct KeyColumn {
 pub(super) struct Spec<'a> {
     pub(super) schema: &'a str,
     pub(super) source: &'a TableName,
-    /// Its object id.
-    pub(super) relation: u32,
     pub(super) log_table: &'a str,
     pub(super) mode: CaptureMode,
     pub(super) partitioned: bool,
@@ -278,7 +276,6 @@ impl Spec<'_> {
             ("function", function),
             ("log", self.log()),
             ("source", self.source.quoted()),
-            ("relation", self.relation.to_string()),
             ("columns", self.each_column(name, ", ")),
             ("key_columns", self.each_key(|_, key| quote_ident(&key.name), ", ")),
             ("row", self.row("t")),
@@ -507,7 +504,6 @@ mod tests {
                 let spec = Spec {
                     schema: "c\"dc",
                     source: &source,
-                    relation: 1,
                     log_table: "x_cdc",
                     mode,
                     partitioned: mode == CaptureMode::Row,
