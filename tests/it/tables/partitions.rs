@@ -1,6 +1,6 @@
-//! Partitions that come and go, with rows and without, while the pipeline works.
+//! Partitions that come and go, with rows and without, while the pipeline works and nobody may create event triggers.
 
-use crate::db::run;
+use crate::db::{UNWATCHED, run};
 use crate::pipeline::daemon::Daemon;
 use crate::pipeline::harness::Pipeline;
 use crate::verify::all_equal;
@@ -28,6 +28,7 @@ async fn halted_and_repaired(pipeline: &Pipeline, daemon: Daemon, statements: &s
     pipeline.ends_with(daemon, 2, &[&["public.t: its partition", "tripline init"], says].concat()).await;
     pipeline.refuses("publish", says).await;
     let init = pipeline.fine("init").await;
+    run(&pipeline.from, UNWATCHED).await;
     for part in ["accepted: its partition", "will be copied anew"] {
         assert!(init.contains(part), "{part} is not in\n{init}");
     }
@@ -50,6 +51,7 @@ async fn equal(pipeline: &Pipeline) {
 async fn rows_of_partitions_arrive_whichever_way_they_are_written() {
     let pipeline = Pipeline::create(&[("source.snapshot", "initial")], SCHEMA).await;
     pipeline.init().await;
+    run(&pipeline.from, UNWATCHED).await;
     let daemon = equal_again(&pipeline).await;
     for step in [
         // Into leaves, through a middle one, and from one partition to another.
@@ -73,6 +75,7 @@ async fn rows_of_partitions_arrive_whichever_way_they_are_written() {
     let check = pipeline.command("check").await;
     assert!(check.text.contains("it has new partitions"), "{}", check.text);
     let init = pipeline.fine("init").await;
+    run(&pipeline.from, UNWATCHED).await;
     assert!(init.contains("repaired") && !init.contains("accepted"), "{init}");
     run(&pipeline.from, "truncate t23, t24").await;
     equal(&pipeline).await;
@@ -83,6 +86,7 @@ async fn rows_of_partitions_arrive_whichever_way_they_are_written() {
 async fn partitions_that_come_or_go_with_rows_halt_until_init_takes_them_over() {
     let pipeline = Pipeline::create(&[("source.snapshot", "initial")], SCHEMA).await;
     pipeline.init().await;
+    run(&pipeline.from, UNWATCHED).await;
     let daemon = equal_again(&pipeline).await;
     let daemon = halted_and_repaired(
         &pipeline,
