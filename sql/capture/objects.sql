@@ -6,7 +6,7 @@
             g.tgnewtable, g.tgnargs, g.tgconstraint)) as hash
    from pg_catalog.pg_trigger g
    join pg_catalog.pg_proc p on p.oid = g.tgfoid
-   where g.tgrelid = {{relation}} and not g.tgisinternal
+   where g.tgrelid = {{relation}} and not g.tgisinternal and g.tgtype::pg_catalog.int4 & 2 = 0
      and p.pronamespace = (select oid from pg_catalog.pg_namespace where nspname = {{schema_literal}})
    union all
    select 'function ' || p.proname,

@@ -8,7 +8,8 @@
       'name', g.tgname, 'table', g.tgrelid::pg_catalog.int8, 'version', pg_catalog.concat_ws('.', g.xmin, p.oid, p.xmin))), '{}')
     from pg_catalog.pg_trigger g
     join pg_catalog.pg_proc p on p.oid = g.tgfoid
-    where g.tgrelid = any (tree.oids)
+    -- A partition that was detached keeps its TRUNCATE trigger, which is nobody's then.
+    where g.tgrelid = any (tree.oids) and (g.tgrelid <> {{relation}} or g.tgtype::pg_catalog.int4 & 2 = 0)
       and p.pronamespace = (select n.oid from pg_catalog.pg_namespace n where n.nspname = {{schema_literal}})),
   'columns', (
     select coalesce(pg_catalog.jsonb_object_agg(a.attnum::text, pg_catalog.jsonb_build_object(
@@ -21,6 +22,10 @@
   'files', (
     select coalesce(pg_catalog.jsonb_object_agg(c.oid::text, c.relfilenode::pg_catalog.int8), '{}')
     from pg_catalog.pg_class c where c.oid = any (tree.oids)),
+  'partitions', (
+    select coalesce(pg_catalog.jsonb_object_agg(c.oid::text, pg_catalog.concat(n.nspname, '.', c.relname)), '{}')
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.oid = any (tree.oids) and c.relispartition),
   'rewrites', (
     select coalesce(pg_catalog.jsonb_agg(distinct ic.xmin::text), '[]')
     from pg_catalog.pg_index i join pg_catalog.pg_class ic on ic.oid = i.indexrelid where i.indrelid = any (tree.oids)),

@@ -1,6 +1,6 @@
 //! Texts of the statements that apply a batch. Values never come in here; `encode` writes them between these texts.
 
-use super::schema::Shape;
+use super::schema::{Shape, type_schema};
 use crate::consume::{Progress, Sweep};
 use crate::table::{quote_ident, quote_literal};
 use crate::wire::Cut;
@@ -48,6 +48,8 @@ pub(super) struct Texts {
     pub(super) delete: String,
     /// Per key column `"id" operator("pg_catalog".=) `; the value follows.
     pub(super) compare: Vec<String>,
+    /// The same, for a literal to follow.
+    pub(super) equals: Vec<String>,
 }
 
 /// Prepares the texts of a table.
@@ -72,12 +74,25 @@ pub(super) fn texts(shape: &Shape) -> Texts {
     let compare = |(slot, operator): (&super::encode::Slot, &String)| {
         format!("{target}.{} {operator} ", quote_ident(&slot.name))
     };
+    let compare: Vec<String> = shape.key.iter().zip(&shape.operators).map(compare).collect();
+    let typed = |(compare, declared): (&String, &String)| format!("{compare}{}", literal_type(declared));
     Texts {
         insert: format!("insert into {target} ({columns}){overriding} "),
         update: format!("update {target} set ({columns}) = row"),
         on_conflict: format!(" on conflict ({key}) do {action}"),
         delete: format!("delete from {target} where "),
-        compare: shape.key.iter().zip(&shape.operators).map(compare).collect(),
+        equals: compare.iter().zip(&shape.key_types).map(typed).collect(),
+        compare,
+    }
+}
+
+/// Returns what stands in front of a key's literal: its type, where the operator is one of another type (`record`, `oid`)
+/// and would have the literal read as that one. Never with a length, to which it would cut the value.
+fn literal_type(declared: &str) -> String {
+    let own = declared.starts_with("reg") || type_schema(declared).is_some();
+    match own && !declared.contains(['(', '[']) {
+        true => format!("{declared} "),
+        false => String::new(),
     }
 }
 
@@ -235,6 +250,10 @@ mod tests {
             r#" on conflict ("id") do update set "a" = excluded."a", "B""c" = excluded."B""c""#
         );
         assert_eq!(texts.compare, [r#""s"."t"."id" operator("public".=) "#]);
+        assert_eq!(texts.equals, [r#""s"."t"."id" operator("public".=) public.citext "#]);
+        let types =
+            ["regtype", "integer", "integer[]", "public.code(3)", "public.pair[]", "character varying(3)"];
+        assert_eq!(types.map(literal_type), ["regtype ", "", "", "", "", ""]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::table::{CaptureMode, TableName, quote_ident, quote_literal};
 use super::catalog::{self, Source, State};
 use super::ddl::{self, History};
 use super::error::{CaptureError, Refusal};
+use super::partitions;
 use super::pattern::Patterns;
 use super::plan::{self, Plan, Wanted};
 use super::registry::{self, Registered};
@@ -189,6 +190,7 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
     let sources = catalog::describe(&transaction, schema, oids).await?;
     let registered = if state.tables { registry::read(&transaction, schema).await? } else { Vec::new() };
     let history = History::read(&transaction, config, &state).await?;
+    let moved = partitions::moved(&transaction, schema, &registered, &sources).await?;
     let wanted_salt = config.mask.salt.as_ref();
     let salt = catalog::salt(&transaction, schema, &state).await?;
     let salted = wanted_salt.is_some() || state.salt.is_some();
@@ -240,6 +242,10 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
                 continue;
             }
         };
+        for what in row.and_then(|row| moved.get(&row.relation)).into_iter().flatten() {
+            plan.accepted.push(format!("accepted: {what}"));
+            plan.needs_snapshot = true;
+        }
         if selection.hashes() && !salted {
             decided.refused.push(Refusal {
                 table: source.name,

@@ -11,6 +11,7 @@ mod error;
 mod fingerprint;
 mod init;
 mod name;
+mod partitions;
 mod pattern;
 mod plan;
 mod probe;

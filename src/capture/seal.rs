@@ -17,6 +17,9 @@ pub(super) struct Seal {
     columns: BTreeMap<String, Column>,
     /// The file of the table and of each partition, by object id.
     files: BTreeMap<String, i64>,
+    /// Names of the partitions, by object id.
+    #[serde(default)]
+    pub(super) partitions: BTreeMap<String, String>,
     /// Transactions that built the table's indexes.
     #[serde(default)]
     rewrites: BTreeSet<String>,

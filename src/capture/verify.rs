@@ -6,6 +6,7 @@ use crate::table::{Column, TableName};
 
 use super::catalog::{self, Source};
 use super::error::{CaptureError, Problem};
+use super::partitions::{self, Moved};
 use super::registry::{self, Captured, Registered};
 use super::row::salt_table;
 use super::seal::Change;
@@ -43,6 +44,7 @@ pub(super) async fn problems(
     }
     let registered = registry::read(&transaction, schema).await?;
     let sources = catalog::describe(&transaction, schema, registered.iter().map(|row| row.relation)).await?;
+    let moved = partitions::moved(&transaction, schema, &registered, &sources).await?;
     let mut problems = Vec::new();
     if state.sequence != Some(true) {
         problems.push(Problem {
@@ -80,7 +82,7 @@ pub(super) async fn problems(
     }
     for row in &registered {
         let source = sources.iter().find(|source| source.oid == row.relation);
-        table_problems(row, source, &mut problems);
+        table_problems(row, source, &moved, &mut problems);
     }
     Ok((problems, registered))
 }
@@ -93,8 +95,12 @@ const MISSED: &str = "changes made meanwhile may not be in the log: compare the 
 const ACCEPT: &str = "compare with `tripline verify {table}`, repair what differs (touch the rows: an UPDATE that changes \
      nothing is logged too), then `tripline init` accepts the state";
 
+/// Only the rows themselves say which they are.
+const PARTITIONS: &str = "run tripline init, which takes the partitions as they are and copies the table anew, so that both \
+     targets have the rows that it has";
+
 /// Adds the problems of one table.
-fn table_problems(row: &Registered, source: Option<&Source>, problems: &mut Vec<Problem>) {
+fn table_problems(row: &Registered, source: Option<&Source>, moved: &Moved, problems: &mut Vec<Problem>) {
     let again = format!("run tripline init; {MISSED}");
     let mut add = |id, what: String, fix: &str| {
         problems.push(Problem { id, table: Some(row.name.clone()), what, fix: fix.to_owned() });
@@ -126,6 +132,9 @@ fn table_problems(row: &Registered, source: Option<&Source>, problems: &mut Vec<
             "the table takes part in inheritance"
         };
         add("table.kind", what.into(), "undo that, or take the table out");
+    }
+    for what in moved.get(&row.relation).into_iter().flatten() {
+        add("partitions", what.clone(), PARTITIONS);
     }
     for difference in differences(&row.columns, &row.selection.published(&source.columns)) {
         add("columns", difference, &again);
@@ -217,7 +226,8 @@ pub(super) fn outdated(row: &Registered, source: &Source) -> Vec<(TableName, Str
     }
     let leaves: Vec<u32> = source.leaves.iter().map(|leaf| leaf.oid).collect();
     if leaves != row.leaves {
-        let what = "its partitions changed: attached and detached rows are not captured, nor a TRUNCATE of a new partition";
+        let what =
+            "it has new partitions: until tripline init knows them, nobody logs a TRUNCATE of one of them";
         found.push((row.name.clone(), what.to_owned()));
     }
     found

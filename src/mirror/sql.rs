@@ -202,13 +202,16 @@ fn hashes<'a>(
 ) -> String {
     let (key, columns) = (quoted_list(key), quoted_list(columns));
     let half = |hash, from| format!("reinterpretAsUInt64(substring({hash}, {from}, 8))");
+    // ClickHouse takes a name for an alias before it takes it for a column: these are names that no column has.
+    let (key_hash, row_hash, json) = (VERSION, DELETED, SYNCED_AT);
     format!(
-        "SELECT {} AS k1, {} AS k2, {} AS r1, {} AS r2, key_json FROM (SELECT SHA256(formatRow('RowBinary', {key})) AS k, \
-         SHA256(formatRow('RowBinary', {columns})) AS r, formatRow('JSONEachRow', {key}) AS key_json FROM {view})",
-        half("k", 1),
-        half("k", 9),
-        half("r", 1),
-        half("r", 9)
+        "SELECT {} AS k1, {} AS k2, {} AS r1, {} AS r2, {json} AS key_json FROM (SELECT \
+         SHA256(formatRow('RowBinary', {key})) AS {key_hash}, SHA256(formatRow('RowBinary', {columns})) AS {row_hash}, \
+         formatRow('JSONEachRow', {key}) AS {json} FROM {view})",
+        half(key_hash, 1),
+        half(key_hash, 9),
+        half(row_hash, 1),
+        half(row_hash, 9)
     )
 }
 

@@ -1,3 +1,5 @@
 //! Tables of every kind through the whole pipeline: names, keys, partitions.
 
+mod keys;
 mod names;
+mod partitions;

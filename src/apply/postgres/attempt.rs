@@ -276,7 +276,7 @@ impl<'a> Work<'a> {
                 at = row;
                 out.extend_from_slice(if i == 0 { b"" } else { b" or " });
                 let json = self.batch.changes[row].row_json();
-                key_condition(json, &shape.key, &texts.compare, scratch, out)?;
+                key_condition(json, &shape.key, &texts.equals, scratch, out)?;
             }
             Ok(())
         });

@@ -194,7 +194,7 @@ impl Work<'_> {
             out.extend_from_slice(to.texts.update.as_bytes());
             literal_row(new.row_json(), &to.shape.columns, scratch, out)?;
             out.extend_from_slice(b" where ");
-            key_condition(old.row_json(), &from.shape.key, &from.texts.compare, scratch, out)
+            key_condition(old.row_json(), &from.shape.key, &from.texts.equals, scratch, out)
         });
         written.map_err(|error| Failure::Encode { change: index, error })
     }
