@@ -273,6 +273,10 @@ impl Publisher {
         let (turn, token) = self.next_producer();
         let sent = self.send_all(turn, window, &slots).map_err(|error| {
             // What the broker refuses comes back as a delivery that failed, and would be tried for ever.
+            if self.producers[turn].too_large().is_some() {
+                // Reports of the same batch follow: the largest message is the one to name.
+                self.producers[turn].confirm(usize::MAX, window.pass, CONFIRM).ok();
+            }
             let refused = self.producers[turn].too_large();
             let table = refused.and_then(|refused| slots.iter().position(|slot| *slot == refused.slot));
             match refused.zip(table) {
