@@ -43,11 +43,8 @@ impl Patterns {
 
     /// Returns the patterns that include and those that exclude as LIKE knows them.
     pub(super) fn like(&self) -> (Vec<String>, Vec<String>) {
-        let like = |pattern: &String| {
-            let escaped = pattern.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-            escaped.replace('*', "%")
-        };
-        (self.include.iter().map(like).collect(), self.exclude.iter().map(like).collect())
+        let likes = |patterns: &[String]| patterns.iter().map(|pattern| like(pattern)).collect();
+        (likes(&self.include), likes(&self.exclude))
     }
 
     /// Fails when a pattern names none of `tables`. An excluding pattern with a `*` may: it is a precaution.
@@ -63,6 +60,12 @@ impl Patterns {
             None => Ok(()),
         }
     }
+}
+
+/// Returns the pattern as one of LIKE.
+pub(super) fn like(pattern: &str) -> String {
+    let escaped = pattern.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    escaped.replace('*', "%")
 }
 
 /// Matches `*` against any text, dots among it, and everything else against itself.

@@ -226,6 +226,19 @@ pub(super) fn plan(
     if unchanged {
         return Ok(done(Vec::new(), false));
     }
+    if let Some(row) = registered {
+        // The event triggers keep away from the table until its row says what stands.
+        statements.insert(
+            0,
+            render(
+                include_str!("../../sql/capture/ddl/hold.sql"),
+                &[
+                    ("schema", &quote_ident(schema)),
+                    ("relations", &format!("{}, {}", row.relation, source.oid)),
+                ],
+            ),
+        );
+    }
     let names: Vec<String> = functions.iter().map(|object| object.name.clone()).collect();
     statements.extend(functions.into_iter().map(|object| object.sql));
     let locks = !triggers_right;

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::selection::Selection;
 use crate::table::{CaptureMode, Column, TableName, quote_ident, quote_literal};
 
+use super::pattern::like;
 use super::ddl::sign;
 use super::pattern::Patterns;
 use super::render::{KeyColumn, Spec, render};
@@ -110,7 +111,9 @@ pub(super) fn patterns_sql(config: &Config, patterns: &Patterns, known: Option<&
         "table": of_new_table(schema, TABLE[2], mode, false),
         "partitioned": of_new_table(schema, TABLE[2], CaptureMode::Row, true),
     });
-    let (include, exclude) = patterns.like();
+    let (include, mut exclude) = patterns.like();
+    // What an entry says of a table is not in the templates: a new table of that name is left to init.
+    exclude.extend(config.table.iter().map(|entry| like(&entry.name)));
     let array = |list: &[String]| {
         let quoted: Vec<String> = list.iter().map(|pattern| quote_literal(pattern)).collect();
         format!("array[{}]", quoted.join(", "))

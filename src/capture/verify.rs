@@ -205,6 +205,9 @@ fn differences(before: &[Column], now: &[Column]) -> Vec<String> {
                     old.name, old.declared, new.declared
                 ));
             }
+            Some(new) if old.id != 0 && new.id != 0 && new.id != old.id => {
+                found.push(format!("the column {} is another one now, under the same name", old.name));
+            }
             Some(_) => {}
         }
     }

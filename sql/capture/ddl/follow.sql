@@ -156,6 +156,13 @@ begin
     end if;
     return;
   end if;
+  if (r.schema_name <> described ->> 'schema' or r.table_name <> described ->> 'name') and exists (
+      select from {{schema}}.patterns p
+      where (r.schema_name || '.' || r.table_name) like any (p.include)
+        and not (r.schema_name || '.' || r.table_name) like any (p.exclude)
+        and ((described ->> 'schema') || '.' || (described ->> 'name')) like any (p.exclude)) then
+    raise exception 'its new name is one that source.tables leaves out, or that a [[table]] entry speaks of';
+  end if;
   before := {{schema}}.seal(wanted, r.log_relation);
   index := {{schema}}.key_index(described, r.key_index, {{schema}}.numbers(r.key_columns, r.columns));
   same := r.schema_name = described ->> 'schema' and r.table_name = described ->> 'name'

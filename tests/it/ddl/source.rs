@@ -195,3 +195,51 @@ async fn where_the_source_logs_no_rows_again_the_destination_comes_to_the_same()
     }
     assert!(kept > types.len(), "{kept}");
 }
+
+#[tokio::test]
+async fn what_was_altered_behind_the_event_triggers_is_put_right_by_init_and_logged_again() {
+    let (db, client, config) = captured("create table t (id int primary key, v text)", CaptureMode::Reread).await;
+    let altered = "begin; set local session_replication_role = replica; alter table t disable trigger user, add column b int; commit";
+    run(&client, altered).await;
+    let report = init(&db, &config).await;
+    assert_eq!(report.tables.iter().find(|table| table.table.name == "t").unwrap().action, Action::Altered);
+    run(&client, "insert into t values (1, 'x', 2)").await;
+    assert_eq!(value(&client, "select concat_ws(',', cdc_op, id, v, b) from cdc.t_cdc").await, "I,1,x,2");
+    assert_followed(&db, &config, "init").await;
+}
+
+#[tokio::test]
+async fn columns_that_change_places_behind_the_event_triggers_are_noticed() {
+    let (db, client, config) = captured("create table t (id int primary key, a text, b text)", CaptureMode::Reread).await;
+    let swapped = "begin; set local session_replication_role = replica;
+        alter table t rename a to x; alter table t rename b to a; alter table t rename x to b; commit";
+    run(&client, swapped).await;
+    let mut session = db.connect().await;
+    let captured = capture::load(&session, "cdc").await.unwrap();
+    let error = capture::verify(&mut session, "cdc", &captured).await.unwrap_err().to_string();
+    assert!(error.contains("the column a is another one now"), "{error}");
+    init(&db, &config).await;
+    run(&client, "insert into t (id, a, b) values (1, 'a', 'b')").await;
+    assert_eq!(value(&client, "select concat_ws(',', id, a, b) from cdc.t_cdc").await, "1,a,b");
+    assert_followed(&db, &config, "init").await;
+}
+
+#[tokio::test]
+async fn a_table_with_an_entry_is_never_captured_without_it() {
+    let db = TestDb::create(Which::Source).await;
+    let client = db.connect().await;
+    run(&client, "create schema other; create table other.there (id int primary key)").await;
+    run(&client, "create table t (id int primary key, card text)").await;
+    let mut config = config(CaptureMode::Reread);
+    let mut entry: tripline::config::TableOverride = serde_json::from_str(r#"{"name": "public.t"}"#).unwrap();
+    entry.exclude = vec!["card".into()];
+    config.table = vec![entry];
+    init(&db, &config).await;
+    let holds = "select count(*) from information_schema.columns where table_schema = 'cdc' and column_name = 'card'";
+    // The same name again, and another table under that name.
+    run(&client, "begin; drop table t; create table t (id int primary key, card text); commit; insert into t values (1, 'x')").await;
+    assert_eq!(value(&client, holds).await, "0");
+    run(&client, "drop table t; create table next (id int primary key, v text); alter table next rename to t").await;
+    let broken = value(&client, "select broken from cdc.tables where table_name in ('next', 't') order by broken limit 1").await;
+    assert!(broken.contains("[[table]] entry"), "{broken}");
+}
