@@ -126,11 +126,17 @@ from files, jsonb_array_elements(described -> 'columns') e(new)
 left join jsonb_array_elements(known.columns) o(old) on old ->> 'id' = new ->> 'id'
 join pg_attribute a on a.attrelid = known.relation and a.attnum = (new ->> 'id')::int
 where case
-  when old is null then (a.atthasdef or a.attidentity <> '') and not a.atthasmissing
+  -- A domain brings a default of its own, and with a constraint the table is written anew.
+  when old is null then (a.atthasdef or a.attidentity <> '' or files.rewritten) and not a.atthasmissing
   when old ->> 'type' <> new ->> 'type' then
     not {{schema}}.widens(old ->> 'type', new ->> 'type') or {{schema}}.may_convert()
+  -- A label that has another name now.
+  when exists (select from jsonb_array_elements_text(case jsonb_typeof(old -> 'enum_labels') when 'array' then old -> 'enum_labels' else '[]' end) l
+               where not coalesce(new -> 'enum_labels', '[]') ? l) then true
   else files.rewritten
-    and known.seal -> 'columns' -> (new ->> 'id') ->> 'version' <> found -> 'columns' -> (new ->> 'id') ->> 'version'
+    -- Once more in this transaction, it has the same version.
+    and (known.seal -> 'columns' -> (new ->> 'id') ->> 'version' <> found -> 'columns' -> (new ->> 'id') ->> 'version'
+         or age((found -> 'columns' -> (new ->> 'id') ->> 'version')::xid) <= age(pg_current_xact_id()::xid))
     and (known.seal -> 'columns' -> (new ->> 'id') ->> 'settings' = found -> 'columns' -> (new ->> 'id') ->> 'settings'
          or found -> 'rewrites' ? (found -> 'columns' -> (new ->> 'id') ->> 'version'))
   end

@@ -243,3 +243,21 @@ async fn a_table_with_an_entry_is_never_captured_without_it() {
     let broken = value(&client, "select broken from cdc.tables where table_name in ('next', 't') order by broken limit 1").await;
     assert!(broken.contains("[[table]] entry"), "{broken}");
 }
+
+#[tokio::test]
+async fn rows_whose_values_no_event_carried_are_logged_again() {
+    let ddl = "create type mood as enum ('a', 'b'); create domain pos as int default 7 check (value > 0);
+        create table t (id int primary key, c int, m mood); insert into t values (1, 3, 'a')";
+    let (_db, client, _config) = captured(ddl, CaptureMode::Reread).await;
+    for (statement, expected) in [
+        ("alter table t add column x pos", "7"),
+        ("begin; alter table t add column total int; alter table t alter column total type int using c * 5; commit", "15"),
+        ("alter type mood rename value 'a' to 'z'", "z"),
+    ] {
+        run(&client, statement).await;
+        let last = "select to_jsonb(l) from cdc.t_cdc l order by cdc_id desc limit 1";
+        let last: serde_json::Value = serde_json::from_str(&value(&client, last).await).unwrap();
+        let found = ["x", "total", "m"].map(|name| last[name].to_string().replace('"', ""));
+        assert!(found.contains(&expected.to_owned()), "{statement}: {last}");
+    }
+}
