@@ -160,10 +160,9 @@ pub struct Publisher {
     identity: Identity,
     /// Two producers in turn: the messages of the next part are sent while the last one is being committed.
     producers: Vec<Arc<Producer>>,
-    turn: usize,
-    /// One token for every producer that has no part under way.
-    free: mpsc::Receiver<()>,
-    release: mpsc::Sender<()>,
+    /// The producers that have no part under way, in the order in which they became free.
+    free: mpsc::Receiver<usize>,
+    release: mpsc::Sender<usize>,
     /// Topics by slot; the slot travels with each message to its delivery report.
     topics: Vec<String>,
     partitions: Vec<i32>,
@@ -192,8 +191,8 @@ impl Publisher {
         };
         let producers = vec![Arc::new(open(0)?), Arc::new(open(1)?)];
         let (release, free) = mpsc::channel();
-        for _ in &producers {
-            release.send(()).ok();
+        for producer in 0..producers.len() {
+            release.send(producer).ok();
         }
         let prefix = config.topic_prefix();
         let mut publisher = Self {
@@ -203,7 +202,6 @@ impl Publisher {
             tombstones: config.kafka.tombstones,
             identity: Identity::default(),
             producers,
-            turn: 0,
             free,
             release,
             topics: Vec::new(),
@@ -337,13 +335,10 @@ impl Publisher {
         Ok(sent)
     }
 
-    /// Waits for the producer whose turn it is.
+    /// Waits for a producer that is free.
     fn next_producer(&mut self) -> (usize, Token) {
-        // The channel cannot close: this side keeps a sender.
-        self.free.recv().ok();
-        let turn = self.turn;
-        self.turn = (turn + 1) % self.producers.len();
-        (turn, Token(self.release.clone()))
+        let producer = self.free.recv().expect("this side keeps a sender, so the channel never closes");
+        (producer, Token { producer, release: self.release.clone() })
     }
 
     /// Sends one change: a delete with its tombstone, a truncate to every partition. Returns the number of messages.
@@ -481,11 +476,14 @@ impl Publisher {
 
 /// A producer is busy while this lives.
 #[derive(Debug)]
-struct Token(mpsc::Sender<()>);
+struct Token {
+    producer: usize,
+    release: mpsc::Sender<usize>,
+}
 
 impl Drop for Token {
     fn drop(&mut self) {
-        self.0.send(()).ok();
+        self.release.send(self.producer).ok();
     }
 }
 
