@@ -10,9 +10,9 @@ use crate::config::Config;
 use crate::selection::Selection;
 use crate::table::{CaptureMode, Column, TableName, quote_ident, quote_literal};
 
-use super::pattern::like;
 use super::ddl::sign;
 use super::pattern::Patterns;
+use super::pattern::like;
 use super::render::{KeyColumn, Spec, render};
 
 /// The name of a key column.

@@ -198,7 +198,8 @@ async fn where_the_source_logs_no_rows_again_the_destination_comes_to_the_same()
 
 #[tokio::test]
 async fn what_was_altered_behind_the_event_triggers_is_put_right_by_init_and_logged_again() {
-    let (db, client, config) = captured("create table t (id int primary key, v text)", CaptureMode::Reread).await;
+    let (db, client, config) =
+        captured("create table t (id int primary key, v text)", CaptureMode::Reread).await;
     let altered = "begin; set local session_replication_role = replica; alter table t disable trigger user, add column b int; commit";
     run(&client, altered).await;
     let report = init(&db, &config).await;
@@ -210,7 +211,8 @@ async fn what_was_altered_behind_the_event_triggers_is_put_right_by_init_and_log
 
 #[tokio::test]
 async fn columns_that_change_places_behind_the_event_triggers_are_noticed() {
-    let (db, client, config) = captured("create table t (id int primary key, a text, b text)", CaptureMode::Reread).await;
+    let (db, client, config) =
+        captured("create table t (id int primary key, a text, b text)", CaptureMode::Reread).await;
     let swapped = "begin; set local session_replication_role = replica;
         alter table t rename a to x; alter table t rename b to a; alter table t rename x to b; commit";
     run(&client, swapped).await;
@@ -235,12 +237,21 @@ async fn a_table_with_an_entry_is_never_captured_without_it() {
     entry.exclude = vec!["card".into()];
     config.table = vec![entry];
     init(&db, &config).await;
-    let holds = "select count(*) from information_schema.columns where table_schema = 'cdc' and column_name = 'card'";
+    let holds =
+        "select count(*) from information_schema.columns where table_schema = 'cdc' and column_name = 'card'";
     // The same name again, and another table under that name.
     run(&client, "begin; drop table t; create table t (id int primary key, card text); commit; insert into t values (1, 'x')").await;
     assert_eq!(value(&client, holds).await, "0");
-    run(&client, "drop table t; create table next (id int primary key, v text); alter table next rename to t").await;
-    let broken = value(&client, "select broken from cdc.tables where table_name in ('next', 't') order by broken limit 1").await;
+    run(
+        &client,
+        "drop table t; create table next (id int primary key, v text); alter table next rename to t",
+    )
+    .await;
+    let broken = value(
+        &client,
+        "select broken from cdc.tables where table_name in ('next', 't') order by broken limit 1",
+    )
+    .await;
     assert!(broken.contains("[[table]] entry"), "{broken}");
 }
 
@@ -251,7 +262,10 @@ async fn rows_whose_values_no_event_carried_are_logged_again() {
     let (_db, client, _config) = captured(ddl, CaptureMode::Reread).await;
     for (statement, expected) in [
         ("alter table t add column x pos", "7"),
-        ("begin; alter table t add column total int; alter table t alter column total type int using c * 5; commit", "15"),
+        (
+            "begin; alter table t add column total int; alter table t alter column total type int using c * 5; commit",
+            "15",
+        ),
         ("alter type mood rename value 'a' to 'z'", "z"),
     ] {
         run(&client, statement).await;
