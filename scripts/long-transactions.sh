@@ -18,21 +18,7 @@ set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
-case " $* " in
-  *' --help '* | *' -h '*)
-    sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
-    exit 0
-    ;;
-esac
-
 cd "$repo"
-case " $* " in
-  *' --binary '*) ;;
-  *)
-    cargo build --release --locked --quiet
-    set -- --binary "${CARGO_TARGET_DIR:-$repo/target}/release/tripline" "$@"
-    ;;
-esac
-scripts/services.sh status >/dev/null 2>&1 || scripts/services.sh up
-eval "$(scripts/services.sh env)"
-PYTHONDONTWRITEBYTECODE=1 exec python3 scripts/bench/long.py "$@"
+# shellcheck source=scripts/lib/bench.sh
+source scripts/lib/bench.sh
+measure long.py "$@"

@@ -91,17 +91,7 @@ mod tests {
     use super::*;
 
     fn column(name: &str, base: &str) -> Column {
-        Column {
-            name: name.into(),
-            declared: base.into(),
-            base: base.into(),
-            delimiter: ',',
-            not_null: true,
-            enum_labels: None,
-            generated: true,
-            id: 0,
-            initial: None,
-        }
+        Column { not_null: true, generated: true, ..Column::new(name, base, base) }
     }
 
     #[test]

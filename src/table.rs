@@ -163,6 +163,21 @@ pub enum Kind {
 }
 
 impl Column {
+    /// Returns a nullable column of no table in particular.
+    pub fn new(name: &str, declared: &str, base: &str) -> Self {
+        Self {
+            name: name.into(),
+            declared: declared.into(),
+            base: base.into(),
+            delimiter: ',',
+            not_null: false,
+            enum_labels: None,
+            generated: false,
+            id: 0,
+            initial: None,
+        }
+    }
+
     /// Returns the shape of this column's values, from [`Column::base`].
     pub fn kind(&self) -> Kind {
         match self.base.strip_suffix("[]") {
@@ -230,17 +245,7 @@ mod tests {
 
     #[test]
     fn kinds_follow_the_base_type() {
-        let column = |base: &str| Column {
-            name: "c".into(),
-            declared: base.into(),
-            base: base.into(),
-            delimiter: ',',
-            not_null: false,
-            enum_labels: None,
-            generated: false,
-            id: 0,
-            initial: None,
-        };
+        let column = |base: &str| Column::new("c", base, base);
         assert_eq!(column("int8").kind(), Kind::Scalar(Scalar::Int));
         assert_eq!(column("numeric").kind(), Kind::Scalar(Scalar::Text));
         assert_eq!(

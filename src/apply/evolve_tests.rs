@@ -2,17 +2,7 @@ use super::super::schema::FoundKey;
 use super::*;
 
 fn column(id: i16, name: &str, declared: &str) -> Column {
-    Column {
-        name: name.into(),
-        declared: declared.into(),
-        base: "text".into(),
-        delimiter: ',',
-        not_null: false,
-        enum_labels: None,
-        generated: false,
-        id,
-        initial: None,
-    }
+    Column { id, ..Column::new(name, declared, "text") }
 }
 
 fn table(version: u32, columns: &[(i16, &str, &str)]) -> Table {

@@ -92,17 +92,7 @@ mod tests {
     use super::*;
 
     fn column(declared: &str, base: &str) -> Column {
-        Column {
-            name: "c".into(),
-            declared: declared.into(),
-            base: base.into(),
-            delimiter: ',',
-            not_null: false,
-            enum_labels: None,
-            generated: false,
-            id: 0,
-            initial: None,
-        }
+        Column::new("c", declared, base)
     }
 
     #[test]

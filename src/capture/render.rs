@@ -479,17 +479,7 @@ mod tests {
     }
 
     fn column(name: &str, base: &str) -> Column {
-        Column {
-            name: name.into(),
-            declared: base.into(),
-            base: base.into(),
-            delimiter: ',',
-            not_null: true,
-            enum_labels: None,
-            generated: false,
-            id: 0,
-            initial: None,
-        }
+        Column { not_null: true, ..Column::new(name, base, base) }
     }
 
     #[test]

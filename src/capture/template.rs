@@ -49,17 +49,7 @@ pub(super) fn settings(clauses: &str) -> String {
 }
 
 fn column(name: &str) -> Column {
-    Column {
-        name: name.to_owned(),
-        declared: BASE.to_owned(),
-        base: BASE.to_owned(),
-        delimiter: ',',
-        not_null: false,
-        enum_labels: None,
-        generated: false,
-        id: 0,
-        initial: None,
-    }
+    Column::new(name, BASE, BASE)
 }
 
 /// Returns the templates of a captured table, as JSON.

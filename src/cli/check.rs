@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use super::Outcome;
-use crate::apply::PostgresTarget;
 use crate::capture::{self, Finding, Severity};
 use crate::config::Config;
 use crate::error::{Error, chain};
-use crate::mirror::{ClickHouseTarget, Policies};
 use crate::offset;
 use crate::publish;
-use crate::runtime::GroupStore;
+use crate::runtime::{clickhouse_target, postgres_target};
 use crate::session;
 use crate::table::{Table, TableName};
 
@@ -72,8 +70,7 @@ async fn findings(config: &Config) -> Result<Vec<Finding>, Error> {
             ));
         }
     }
-    if let Some(url) = config.destination_url()? {
-        let target = PostgresTarget::new(url, &config.pipeline, &config.apply).renamed(&config.rename);
+    if let Some(target) = postgres_target(config)? {
         match target.misfits(&tables).await {
             Ok(misfits) => found.extend(misfits.iter().map(|why| misfit("destination.table", why))),
             Err(error) => found.push(unreachable(
@@ -83,10 +80,7 @@ async fn findings(config: &Config) -> Result<Vec<Finding>, Error> {
             )),
         }
     }
-    if let Some(clickhouse) = &config.clickhouse {
-        let store = GroupStore::new(&Arc::new(config.clone()));
-        let target = ClickHouseTarget::new(clickhouse, store).with_policies(Policies::new(config));
-        let mut target = target.renamed(&config.rename);
+    if let Some(mut target) = clickhouse_target(&Arc::new(config.clone())) {
         match target.misfits(&tables).await {
             Ok(misfits) => found.extend(misfits.iter().map(|why| misfit("clickhouse.table", why))),
             Err(error) => found.push(unreachable(

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use super::Outcome;
-use crate::apply::PostgresTarget;
 use crate::capture::{self, Action, InitOptions, InitReport};
 use crate::config::Config;
 use crate::error::Error;
-use crate::mirror::{ClickHouseTarget, Policies};
 use crate::offset::OffsetDir;
 use crate::publish::create_topics;
-use crate::runtime::{GroupStore, first_position};
+use crate::runtime::{clickhouse_target, first_position, postgres_target};
 use crate::session;
 use crate::table::{Table, TableName};
 
@@ -33,15 +31,14 @@ pub(super) async fn run(config: &Config, dry_run: bool, skip_unusable: bool) -> 
     super::snapshot::after_init(config, &mut client, &captured, &report).await?;
     let tables: Vec<Arc<Table>> = captured.into_iter().map(|captured| Arc::new(captured.table)).collect();
     println!("topics: {} created, {} in all", created.len(), names.len() + 2);
-    if let Some(url) = config.destination_url()? {
-        let target = PostgresTarget::new(url, &config.pipeline, &config.apply).renamed(&config.rename);
+    if let Some(target) = postgres_target(config)? {
         target.install(&tables).await?;
         println!("destination: {} tables ready", tables.len());
     }
-    if let Some(clickhouse) = &config.clickhouse {
-        let store = GroupStore::new(&Arc::new(config.clone()));
-        let target = ClickHouseTarget::new(clickhouse, store).with_policies(Policies::new(config));
-        target.renamed(&config.rename).install(&tables).await?;
+    if let (Some(clickhouse), Some(mut target)) =
+        (&config.clickhouse, clickhouse_target(&Arc::new(config.clone())))
+    {
+        target.install(&tables).await?;
         println!("clickhouse: {} tables ready in {}", tables.len(), clickhouse.database);
     }
     let written = tokio::task::block_in_place(|| first_position(config))?;

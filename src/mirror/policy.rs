@@ -98,17 +98,7 @@ mod tests {
 
     /// Counts what is kept of rows with the columns `day` (a date) and `days` (dates) in columns of these types.
     fn counted(policy: OutOfRange, types: [&str; 2], rows: &[&str]) -> Vec<(String, u64)> {
-        let column = |name: &str, base: &str| Column {
-            name: name.into(),
-            declared: base.into(),
-            base: base.into(),
-            delimiter: ',',
-            not_null: true,
-            enum_labels: None,
-            generated: false,
-            id: 0,
-            initial: None,
-        };
+        let column = |name: &str, base: &str| Column { not_null: true, ..Column::new(name, base, base) };
         let table = Arc::new(Table {
             name: TableName::new("public", "t"),
             version: 1,

@@ -224,17 +224,7 @@ mod tests {
     use super::*;
 
     fn column(declared: &str, base: &str, not_null: bool) -> Column {
-        Column {
-            name: "c".into(),
-            declared: declared.into(),
-            base: base.into(),
-            delimiter: ',',
-            not_null,
-            enum_labels: None,
-            generated: false,
-            id: 0,
-            initial: None,
-        }
+        Column { not_null, ..Column::new("c", declared, base) }
     }
 
     fn ddl(declared: &str, base: &str) -> String {

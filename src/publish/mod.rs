@@ -8,7 +8,7 @@ mod cuts;
 mod kafka;
 mod topics;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -169,7 +169,7 @@ pub struct Publisher {
     /// For topics that DDL makes necessary.
     config: Config,
     /// Schema versions that are on the schemas topic.
-    announced: BTreeSet<(TableName, u32)>,
+    announced: BTreeMap<TableName, BTreeSet<u32>>,
 }
 
 const CUTS: usize = 0;
@@ -206,7 +206,7 @@ impl Publisher {
             release,
             topics: Vec::new(),
             partitions: Vec::new(),
-            announced: BTreeSet::new(),
+            announced: BTreeMap::new(),
             config: config.clone(),
         };
         publisher.slot(cuts_topic(prefix))?;
@@ -405,16 +405,17 @@ impl Publisher {
         let fresh: Vec<&Table> = tables
             .iter()
             .map(|table| &table.table)
-            .filter(|table| !self.announced.contains(&(table.name.clone(), table.version)))
+            .filter(|table| {
+                self.announced.get(&table.name).is_none_or(|versions| !versions.contains(&table.version))
+            })
             .collect();
         if fresh.is_empty() {
             return Ok(());
         }
-        let fresh: Vec<Table> = fresh.into_iter().cloned().collect();
         let (turn, _token) = self.next_producer();
         let producer = &self.producers[turn];
         producer.begin()?;
-        for table in &fresh {
+        for &table in &fresh {
             let name = &table.name;
             let key =
                 serde_json::json!({"schema": name.schema, "table": name.name, "version": table.version});
@@ -433,7 +434,9 @@ impl Publisher {
         producer.confirm(fresh.len(), 0, CONFIRM)?;
         producer.commit()?;
         failpoint::hit("publish::after-schemas");
-        self.announced.extend(fresh.into_iter().map(|table| (table.name, table.version)));
+        for table in fresh {
+            self.announced.entry(table.name.clone()).or_default().insert(table.version);
+        }
         Ok(())
     }
 

@@ -7,10 +7,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::supervisor::Ready;
 use crate::apply::PostgresTarget;
-use crate::config::{Config, Consistency};
+use crate::config::{Config, ConfigError, Consistency};
 use crate::consume::{self, Batch, ConsumeError, GroupOffsets, Limits, Positions, Progress, TargetError};
 use crate::error::Error;
 use crate::mirror::{ClickHouseTarget, Policies, ProgressStore};
+
+/// Returns the destination PostgreSQL as it is configured; connects when it is used.
+pub(crate) fn postgres_target(config: &Config) -> Result<Option<PostgresTarget>, ConfigError> {
+    let url = config.destination_url()?;
+    let target = |url| PostgresTarget::new(url, &config.pipeline, &config.apply).renamed(&config.rename);
+    Ok(url.map(target))
+}
+
+/// Returns the ClickHouse as it is configured; connects when it is used.
+pub(crate) fn clickhouse_target(config: &Arc<Config>) -> Option<ClickHouseTarget<GroupStore>> {
+    let target = |clickhouse| {
+        let target = ClickHouseTarget::new(clickhouse, GroupStore::new(config));
+        target.with_policies(Policies::new(config)).renamed(&config.rename)
+    };
+    config.clickhouse.as_ref().map(target)
+}
 
 /// Applies to the destination PostgreSQL until the stop.
 pub(super) async fn postgres(
@@ -18,8 +34,7 @@ pub(super) async fn postgres(
     stop: CancellationToken,
     ready: Ready,
 ) -> Result<(), Error> {
-    let Some(url) = config.destination_url()? else { return Ok(()) };
-    let mut target = PostgresTarget::new(url, &config.pipeline, &config.apply).renamed(&config.rename);
+    let Some(mut target) = postgres_target(&config)? else { return Ok(()) };
     let limits = Limits {
         rows: config.apply.batch_rows,
         bytes: config.apply.batch_bytes,
@@ -44,9 +59,7 @@ pub(super) async fn clickhouse(
     stop: CancellationToken,
     ready: Ready,
 ) -> Result<(), Error> {
-    let Some(clickhouse) = &config.clickhouse else { return Ok(()) };
-    let target = ClickHouseTarget::new(clickhouse, GroupStore::new(&config));
-    let mut target = target.with_policies(Policies::new(&config)).renamed(&config.rename);
+    let Some(mut target) = clickhouse_target(&config) else { return Ok(()) };
     let limits = Limits {
         rows: config.mirror.batch_rows,
         bytes: config.mirror.batch_bytes,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::error::Error;
 
-pub(crate) use applier::GroupStore;
+pub(crate) use applier::{clickhouse_target, postgres_target};
 pub use signals::stop_on_signals;
 use supervisor::Supervisor;
 pub(crate) use takeover::{first, first_position, forward};

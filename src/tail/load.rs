@@ -78,6 +78,55 @@ pub(super) struct Loading {
     said: Instant,
 }
 
+impl Loading {
+    /// Returns the COPY of the rows behind the key `after`; with `keys` the key columns as they are come behind the row.
+    fn copy_sql(&self, captured: &Captured, after: &[String], keys: bool) -> String {
+        let columns = || self.key.iter().map(|key| format!("t.{}", quote_ident(&key.name)));
+        let mut row = captured.row("t");
+        if keys {
+            row.extend(columns().enumerate().map(|(number, key)| format!(", {key} as cdc_key_{number}")));
+        }
+        let conditions = [
+            captured.filter(),
+            self.request.condition.as_ref().map(|condition| format!("(\n{condition}\n)")),
+            (!after.is_empty()).then(|| behind(&self.key, after)),
+        ];
+        let conditions: Vec<String> = conditions.into_iter().flatten().collect();
+        let condition = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") };
+        let order = columns().zip(&self.key).map(|(column, key)| format!("{column} using {}", key.less));
+        capture::render(
+            include_str!("../../sql/tail/chunk.sql"),
+            &[
+                ("row", &row),
+                ("table", &capture::rows_of(captured)),
+                ("condition", &condition),
+                ("order", &order.collect::<Vec<_>>().join(", ")),
+                ("rows", &self.rows.to_string()),
+            ],
+        )
+    }
+}
+
+/// Reads the texts of these fields of a COPY line; none of them is NULL.
+fn texts(line: &[u8], places: &[usize]) -> Result<Vec<String>, TailError> {
+    let fields: Vec<_> = Fields::new(line).collect();
+    let text = |place: &usize| {
+        let text = fields.get(*place).and_then(|field| field.text()).ok_or(TailError::Line)?;
+        String::from_utf8(text.into_owned()).map_err(|_| TailError::Line)
+    };
+    places.iter().map(text).collect()
+}
+
+/// Names the table whose rows the role may not read, where that is what an error says.
+pub(super) fn unreadable(error: TailError, table: &TableName) -> TailError {
+    match error {
+        TailError::Query { source, .. } if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            TailError::Unreadable { table: table.clone(), source }
+        }
+        error => error,
+    }
+}
+
 /// What the tail knows of requests.
 #[derive(Debug, Default)]
 pub(super) struct Loads {
@@ -196,43 +245,18 @@ impl Tail {
         let (Some(loading), Some(load)) = (&mut self.loads.loading, &mut self.position.load) else {
             return Ok(None);
         };
-        let table = &self.tables[loading.table];
         let captured = &self.captured[loading.table];
+        let name = &captured.table.name;
         // Every change that T does not show has a higher id.
         let version = self.position.offset.max(self.marks.floor(pass.until.xmin));
         let request = &loading.request;
-        let mut row = captured.row("t");
         let is_secret = captured.table.key.iter().any(|key| captured.selection.mask.contains_key(key));
         if is_secret {
             // A hash has another order than the key, and is no place to go on from.
             let known = loading.secret.take().filter(|(rows, _)| *rows == load.rows);
             (load.rows, load.after) = known.unwrap_or_default();
-            for (number, key) in loading.key.iter().enumerate() {
-                row.push_str(&format!(", t.{} as cdc_key_{number}", quote_ident(&key.name)));
-            }
         }
-        let conditions = [
-            captured.filter(),
-            request.condition.as_ref().map(|condition| format!("(\n{condition}\n)")),
-            (!load.after.is_empty()).then(|| behind(&loading.key, &load.after)),
-        ];
-        let conditions: Vec<String> = conditions.into_iter().flatten().collect();
-        let condition = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") };
-        let order: Vec<String> = loading
-            .key
-            .iter()
-            .map(|key| format!("t.{} using {}", quote_ident(&key.name), key.less))
-            .collect();
-        let sql = capture::render(
-            include_str!("../../sql/tail/chunk.sql"),
-            &[
-                ("row", &row),
-                ("table", &capture::rows_of(captured)),
-                ("condition", &condition),
-                ("order", &order.join(", ")),
-                ("rows", &loading.rows.to_string()),
-            ],
-        );
+        let sql = loading.copy_sql(captured, &load.after, is_secret);
         let (before, size) = (builder.messages.len(), builder.bytes.len());
         let mut last = Vec::new();
         let at_micros = pass.opened.clock_micros;
@@ -244,15 +268,12 @@ impl Tail {
                 builder.push_read(loading.table, line, version, at_micros)
             })
             .await;
-        let cut_short = copied.map_err(|error| match error {
-            TailError::Query { source, .. } if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-                TailError::Unreadable { table: table.table.name.clone(), source }
-            }
+        let cut_short = copied.map_err(|error| match unreadable(error, name) {
             TailError::Query { source, .. }
                 if request.condition.is_some() && is_of_the_condition(&source) =>
             {
                 let code = source.code().map(|code| code.code().to_owned()).unwrap_or_default();
-                TailError::Condition { table: table.table.name.clone(), code }
+                TailError::Condition { table: name.clone(), code }
             }
             error => error,
         })?;
@@ -261,17 +282,12 @@ impl Tail {
         load.done = !cut_short && rows < loading.rows;
         load.rows += rows as u64;
         if rows > 0 {
-            let fields: Vec<_> = Fields::new(&last).collect();
-            let width = table.table.columns.len();
+            let width = captured.table.columns.len();
             let places = match is_secret {
                 true => (width..width + loading.key.len()).collect(),
-                false => table.table.key_indexes(),
+                false => captured.table.key_indexes(),
             };
-            let texts = places.into_iter().map(|column| {
-                let text = fields.get(column).and_then(|field| field.text()).ok_or(TailError::Line)?;
-                String::from_utf8(text.into_owned()).map_err(|_| TailError::Line)
-            });
-            load.after = texts.collect::<Result<_, _>>()?;
+            load.after = texts(&last, &places)?;
             let fitting = rows * self.window_bytes / (builder.bytes.len() - size).max(1);
             loading.rows = fitting.clamp(1, self.window_rows as usize);
         }
@@ -286,7 +302,6 @@ impl Tail {
             sweeps: request.sweeps,
         };
         if load.done {
-            let name = &table.table.name;
             tracing::info!(table = %name, run = load.run, rows = load.rows, "copied existing rows");
             self.loads.forget();
         }

@@ -331,18 +331,15 @@ impl Tail {
                 self.loads.rest();
                 return Ok(None);
             }
-            Err(TailError::Query { source, .. })
-                if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) && load.is_some() =>
-            {
-                let table = load.unwrap_or_else(|| TableName::new("", ""));
-                return Err(TailError::Unreadable { table, source });
-            }
             Err(TailError::Query { source, .. }) if source.code() == Some(&SqlState::UNDEFINED_TABLE) => {
                 // A log table is gone or has another name: verifying says which.
                 self.reload().await?;
                 return Ok(None);
             }
-            opened => opened?,
+            opened => opened.map_err(|error| match &load {
+                Some(table) => load::unreadable(error, table),
+                None => error,
+            })?,
         };
         if opened.postmaster_start != self.identity.postmaster_start {
             return Err(TailError::Restarted);

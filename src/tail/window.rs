@@ -188,17 +188,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_utf8_are_refused_by_column() {
-        let column = |name: &str| crate::table::Column {
-            name: name.into(),
-            declared: "text".into(),
-            base: "text".into(),
-            delimiter: ',',
-            not_null: false,
-            enum_labels: None,
-            generated: false,
-            id: 0,
-            initial: None,
-        };
+        let column = |name: &str| crate::table::Column::new(name, "text", "text");
         let name = TableName::new("public", "t");
         let columns = vec![column("id"), column("body")];
         let table = Table { name, version: 1, columns, key: vec!["id".into()], relation: 0 };

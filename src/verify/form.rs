@@ -88,17 +88,7 @@ mod tests {
     use super::*;
 
     fn chosen(declared: &str, base: &str, there: &str) -> Form {
-        let column = Column {
-            name: "c".into(),
-            declared: declared.into(),
-            base: base.into(),
-            delimiter: ',',
-            not_null: false,
-            enum_labels: None,
-            generated: false,
-            id: 0,
-            initial: None,
-        };
+        let column = Column::new("c", declared, base);
         let plain = there.split('(').next().unwrap().to_owned();
         let builtin = !there.contains('.');
         form(&column, &Here { name: "c".into(), declared: there.into(), plain, builtin, generated: false })

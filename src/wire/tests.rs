@@ -5,17 +5,7 @@ use crate::event::Op;
 use crate::table::{Column, Kind, Scalar, Table, TableName};
 
 fn column(name: &str, base: &str) -> Column {
-    Column {
-        name: name.into(),
-        declared: base.into(),
-        base: base.into(),
-        delimiter: ',',
-        not_null: false,
-        enum_labels: None,
-        generated: false,
-        id: 0,
-        initial: None,
-    }
+    Column::new(name, base, base)
 }
 
 fn json(kind: Kind, text: &str) -> String {

@@ -110,6 +110,18 @@ end
 $tripline$;
 revoke execute on function {{schema}}.relog(oid, oid, "char") from public;
 
+-- Keeps the shape that a table had for its log rows up to an id.
+create or replace function {{schema}}.keep_shape(r {{schema}}.tables, boundary bigint, dropped boolean) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $tripline$
+insert into {{schema}}.shapes (log_table, version, relation, schema_name, table_name, key_columns, columns, log_columns,
+  mode, after_id, until_id, dropped)
+values (r.log_table, r.version, r.relation, r.schema_name, r.table_name, r.key_columns, r.columns, r.log_columns, r.mode,
+        r.after_id, boundary, dropped)
+$tripline$;
+revoke execute on function {{schema}}.keep_shape({{schema}}.tables, bigint, boolean) from public;
+
 -- The version of the next shape of a table that has this name: each name counts for itself, whatever tables had it.
 create or replace function {{schema}}.next_version(former integer, in_schema text, name text) returns integer
 language sql stable
@@ -185,10 +197,7 @@ begin
     update {{schema}}.tables t set key_index = index ->> 'name' where t.relation = wanted;
   else
     boundary := nextval({{sequence_literal}}::regclass);
-    insert into {{schema}}.shapes (log_table, version, relation, schema_name, table_name, key_columns, columns,
-      log_columns, mode, after_id, until_id, dropped)
-    values (r.log_table, r.version, wanted, r.schema_name, r.table_name, r.key_columns, r.columns, r.log_columns, r.mode,
-            r.after_id, boundary, false);
+    perform {{schema}}.keep_shape(r, boundary, false);
     perform {{schema}}.reshape_log(r, described -> 'columns');
     -- In the order of the log table; what existing rows got when a column came stays as it was then.
     select jsonb_agg({{schema}}.plain(c) || coalesce(

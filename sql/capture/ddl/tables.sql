@@ -72,10 +72,7 @@ declare
 begin
   delete from {{schema}}.tables t where t.relation = wanted returning t.* into r;
   if found and r.log_columns is not null then
-    insert into {{schema}}.shapes (log_table, version, relation, schema_name, table_name, key_columns, columns,
-      log_columns, mode, after_id, until_id, dropped)
-    values (r.log_table, r.version, wanted, r.schema_name, r.table_name, r.key_columns, r.columns, r.log_columns, r.mode,
-            r.after_id, nextval({{sequence_literal}}::regclass), true);
+    perform {{schema}}.keep_shape(r, nextval({{sequence_literal}}::regclass), true);
   end if;
   for name in select substr(k, 10) from jsonb_object_keys(r.objects) k where k like 'function %' loop
     execute format('drop function if exists %I.%I()', {{schema_literal}}, name);
