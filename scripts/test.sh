@@ -35,10 +35,12 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/trip
 summary=()
 failed=0
 started_services=no
+log=$(mktemp)
 
 finish() {
   local status=$?
   trap - EXIT INT TERM
+  rm -f "$log"
   if [ $started_services = yes ]; then scripts/services.sh down || status=1; fi
   exit $status
 }
@@ -90,7 +92,7 @@ services_up() {
 
 integration() {
   eval "$(scripts/services.sh env)"
-  cargo test --locked --test it
+  cargo test --locked --test it 2>&1 | tee "$log"
 }
 
 checks() {
@@ -122,6 +124,11 @@ case $only in
     ;;
 esac
 
+# What failed is far up by now.
+if grep -q '^test result: FAILED' "$log"; then
+  printf '\n== why integration tests failed\n'
+  grep -A 12 ' panicked at ' "$log" || true
+fi
 printf '\n== summary, %d s\n' $SECONDS
 printf '%s\n' "${summary[@]}"
 if [ $failed = 0 ]; then echo 'all passed'; else echo 'FAILED' && exit 1; fi

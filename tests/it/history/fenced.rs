@@ -10,7 +10,10 @@ use crate::pipeline::load::seed;
 async fn a_former_publisher_that_wakes_up_before_its_commit_is_fenced_and_the_topics_stay_exact() {
     let mut round = Round::start(seed(), Delivery::ExactlyOnce, &[]).await;
     let pipeline = &mut round.pipeline;
-    pipeline.expect("librdkafka");
+    // What it says when it wakes up depends on where it fell asleep: asking Kafka, asking the source, or neither.
+    for text in ["librdkafka", "the commit is not confirmed yet", "starting again"] {
+        pipeline.expect(text);
+    }
     let applier = pipeline.start_ready("apply").await;
     // It falls asleep when everything of a part is acknowledged, its cut too, and only the commit is left.
     let mut former = pipeline.start_armed("publish", "publish::before-commit=3*off->sleep(4000)");
@@ -30,7 +33,6 @@ async fn a_former_publisher_that_wakes_up_before_its_commit_is_fenced_and_the_to
     let latter = pipeline.start_ready("publish").await;
     pipeline.wait_until("the latter publishes", async || latter.times_logged("published") > 3).await;
     // On a busy machine it was stopped before it got there: it then finds its lock gone and waits as a standby.
-    pipeline.expect("the session that holds the publisher's lock at the source is gone");
     former.signal("-CONT");
     pipeline
         .wait_until("it ends or waits", async || {
