@@ -56,7 +56,7 @@ pub(super) struct Texts {
 pub(super) fn texts(shape: &Shape) -> Texts {
     let target = &shape.target;
     let columns = idents(shape.columns.iter().map(|slot| &slot.name));
-    let overriding = if shape.overriding { " overriding system value" } else { "" };
+    let overriding = overriding(shape);
     let key = idents(shape.key.iter().map(|slot| &slot.name));
     let updates: Vec<String> = shape
         .columns
@@ -84,6 +84,16 @@ pub(super) fn texts(shape: &Shape) -> Texts {
         equals: compare.iter().zip(&shape.key_types).map(typed).collect(),
         compare,
     }
+}
+
+fn overriding(shape: &Shape) -> &'static str {
+    if shape.overriding { " overriding system value" } else { "" }
+}
+
+/// Asks how a row of one column would be written, which reads the value and writes nothing; the row in parentheses
+/// follows.
+pub(super) fn plan_one(shape: &Shape, column: &str) -> String {
+    format!("explain insert into {} ({}){} values ", shape.target, quote_ident(column), overriding(shape))
 }
 
 /// Returns what stands in front of a key's literal: its type, where the operator is one of another type (`record`, `oid`)

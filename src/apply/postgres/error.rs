@@ -6,6 +6,7 @@ use tokio_postgres::error::DbError;
 
 use super::super::encode::EncodeError;
 use super::super::script::Label;
+use super::blame::Culprit;
 use crate::consume::TargetError;
 use crate::session::SessionError;
 use crate::table::TableName;
@@ -37,6 +38,17 @@ impl ServerError {
     /// Takes over the message as well: for statements in which no row takes part.
     pub(super) fn full(error: &DbError) -> Self {
         Self { message: Some(error.message().to_owned()), ..Self::terse(error) }
+    }
+}
+
+impl ServerError {
+    /// Adds the column that was found to be the cause, where the server has not named it.
+    fn blame(mut self, culprit: Option<Culprit>) -> Self {
+        if let Some(Culprit { column, declared }) = culprit {
+            self.names.retain(|(what, _)| !matches!(*what, "column" | "type"));
+            self.names.extend([("column", column), ("type", declared)]);
+        }
+        self
     }
 }
 
@@ -136,6 +148,18 @@ impl Failure {
         matches!(self, Self::Server { label: Label::Close, .. }) && self.is_constraint()
     }
 
+    /// Returns the change with a value that its column does not take, by its index in the batch.
+    pub(super) fn misfit(&self) -> Option<usize> {
+        match self {
+            Self::Server { label: Label::Change(index), .. }
+                if self.code().is_some_and(|code| code.starts_with("22")) =>
+            {
+                Some(*index)
+            }
+            _ => None,
+        }
+    }
+
     /// Tells whether a value is taken by another row.
     pub(super) fn is_conflict(&self) -> bool {
         self.code().is_some_and(|code| matches!(code, "23505" | "23P01"))
@@ -229,8 +253,14 @@ pub(super) fn unwritable(failure: &Failure, table: &TableName) -> TargetError {
 
 /// Builds the refusal of a change; `table` and `cdc_id` are the best that is known.
 ///
-/// `silent`: foreign keys and triggers of the destination are quiet.
-pub(super) fn refused(failure: Failure, table: TableName, cdc_id: Option<u64>, silent: bool) -> TargetError {
+/// `silent`: foreign keys and triggers of the destination are quiet. `culprit`: the column that does not take its value.
+pub(super) fn refused(
+    failure: Failure,
+    table: TableName,
+    cdc_id: Option<u64>,
+    silent: bool,
+    culprit: Option<Culprit>,
+) -> TargetError {
     let way_out = match failure.is_order() && !silent {
         true => {
             "; the applier's role has to keep every foreign key at every statement: let it set session_replication_role \
@@ -260,11 +290,14 @@ pub(super) fn refused(failure: Failure, table: TableName, cdc_id: Option<u64>, s
                      server (`tripline offset reset`)"
                 }
                 Label::Sweep(_) => "rows that are gone at the source cannot be removed",
+                Label::Change(_) if culprit.is_some() => {
+                    "a column of the destination does not take its value; alter the column there and start again"
+                }
                 Label::Change(_) => "the destination refuses it",
                 Label::Close | Label::Commit => "a constraint is violated at the end of the batch",
                 _ => "the destination refuses the batch",
             };
-            refused(table, why, Box::new(ServerError::terse(db)))
+            refused(table, why, Box::new(ServerError::terse(db).blame(culprit)))
         }
     }
 }

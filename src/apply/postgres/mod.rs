@@ -1,5 +1,6 @@
 //! Talks to the destination: one session, one transaction a batch.
 
+mod blame;
 mod error;
 mod session;
 mod inspect;
@@ -20,6 +21,7 @@ use tracing::info;
 pub use state::{Applied, LastCut, progress, reset};
 
 use self::attempt::{Work, is_bulk};
+use self::blame::{Culprit, culprit};
 use self::error::{Failure, NAME, refused, setup, unavailable, unwritable};
 use self::inspect::{Missing, NotReady, Ready};
 use self::prepared::{Prepared, Tables, stage};
@@ -272,6 +274,17 @@ impl PostgresTarget {
         Ok(arranged)
     }
 
+    /// Finds the column that a change is refused for. What was applied of its pass is given up, with the session.
+    async fn culprit(&mut self, failure: &Failure, batch: &Batch) -> Option<Culprit> {
+        let change = batch.changes.get(failure.misfit()?)?;
+        let session = self.session.as_mut()?;
+        if session.state == State::Open {
+            session.state = State::Busy;
+            session.client.batch_execute("rollback").await.ok()?;
+        }
+        culprit(&session.client, change, &self.tables.get(&change.table)?.shape).await
+    }
+
     /// Finds the partition whose position is not where the batch expects it.
     async fn overtaken(&mut self, batch: &Batch) -> TargetError {
         let pipeline = self.pipeline.clone();
@@ -452,6 +465,7 @@ impl Target for PostgresTarget {
         if failure.is_stale() {
             return Err(unwritable(&failure, &table));
         }
-        Err(refused(failure, table, cdc_id, silent))
+        let culprit = self.culprit(&failure, batch).await;
+        Err(refused(failure, table, cdc_id, silent, culprit))
     }
 }

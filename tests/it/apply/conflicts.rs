@@ -144,11 +144,48 @@ async fn a_value_that_does_not_fit_is_refused_and_never_cut() {
         let error = apply(&db, &mut target, changes).await.unwrap_err();
         let TargetError::Refused { table: name, cdc_id, .. } = &error else { panic!("{error:?}") };
         assert_eq!((name, *cdc_id), (&table.name, Some(bad.cdc_id)));
-        assert!(chain(&error).contains("string_data_right_truncation (22001)"), "{}", chain(&error));
+        let named = "string_data_right_truncation (22001), column \"v\", type \"public.short\"";
+        assert!(chain(&error).contains(named), "{}", chain(&error));
         assert!(!format!("{error:?} {}", chain(&error)).contains("secret"), "no values");
     }
     assert_eq!(db.rows("table public.t").await.len(), 0);
     apply(&db, &mut target, vec![insert(&table, "1\tabc")]).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_column_that_does_not_take_its_value_is_named() {
+    let db = Db::new("culprit").await;
+    let types = "create type public.mood as enum ('ok'); create domain public.short as varchar(3);
+        create domain public.amount as numeric(4,1); create domain public.whole as smallint;
+        create domain public.day as date; create domain public.flags as bit(2);
+        create type public.pair as (a int, b public.mood)";
+    db.run(types).await;
+    let columns = [
+        ("public.short", "22001", "long"),
+        ("public.amount", "22003", "1234.5"),
+        ("public.whole", "22003", "32768"),
+        ("public.day", "22008", "2024-02-30"),
+        ("public.flags", "22026", "1"),
+        ("public.mood", "22P02", "bad"),
+        ("public.mood[]", "22P02", "{ok,bad}"),
+        ("public.pair", "22P02", "(1,bad)"),
+    ];
+    for (number, (declared, code, value)) in columns.into_iter().enumerate() {
+        let name = format!("t{number}");
+        let table = db.create(&name, "id int primary key, a text, b text, c text", &["id"]).await;
+        db.run(&format!(
+            "alter table public.{name} alter b type {declared} using null, alter c set not null"
+        ))
+        .await;
+        let mut target = db.resumed().await;
+        let error =
+            apply(&db, &mut target, vec![insert(&table, &format!("1\tx\t{value}\ty"))]).await.unwrap_err();
+        let found = chain(&error);
+        let named = format!("({code}), column \"b\", type \"{declared}\"");
+        assert!(found.contains(&named), "{named} is not in: {found}");
+        assert!(!found.contains(value), "no values: {found}");
+        assert_eq!(db.rows(&format!("table public.{name}")).await.len(), 0, "asking wrote nothing");
+    }
 }
 
 #[tokio::test]
