@@ -165,7 +165,7 @@ async fn the_column_that_does_not_take_its_value_is_named() {
         ("public.amount", "22003", "1234.5"),
         ("public.whole", "22003", "32768"),
         ("public.day", "22008", "2024-02-30"),
-        ("public.flags", "22026", "1"),
+        ("public.flags", "22026", "10101"),
         ("public.mood", "22P02", "bad"),
         ("public.mood[]", "22P02", "{ok,bad}"),
         ("public.pair", "22P02", "(1,bad)"),
