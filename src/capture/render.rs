@@ -405,7 +405,11 @@ impl Spec<'_> {
             // Not as a literal: names in it are quoted later where this is a template.
             let statement = format!("{TAGS}_leaf${statement}{TAGS}_leaf$");
             let template = include_str!("../../sql/capture/leaf_truncate.sql");
-            functions.push(function("leaf", template, &[("leaf_statement", &statement)]));
+            let [requests, pipelines] =
+                ["snapshots", "pipelines"].map(|table| TableName::new(self.schema, table).quoted());
+            let values =
+                [("leaf_statement", &*statement), ("requests", &requests), ("pipelines", &pipelines)];
+            functions.push(function("leaf", template, &values));
         }
         functions
     }

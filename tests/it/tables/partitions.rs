@@ -83,6 +83,21 @@ async fn rows_of_partitions_arrive_whichever_way_they_are_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_a_truncate_of_a_partition_could_not_see_go_all_the_same() {
+    let pipeline = Pipeline::create(&[("source.snapshot", "initial")], SCHEMA).await;
+    pipeline.init().await;
+    run(&pipeline.from, UNWATCHED).await;
+    let daemon = equal_again(&pipeline).await;
+    let other = pipeline.source.connect().await;
+    run(&other, "begin isolation level repeatable read; select count(*) from t").await;
+    run(&pipeline.from, "insert into t values (500, '2020-02-02', 'unseen')").await;
+    run(&other, "truncate t20; insert into t values (501, '2020-02-02', 'after'); commit").await;
+    pipeline.fine("snapshot --wait").await;
+    equal(&pipeline).await;
+    pipeline.stop(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partitions_that_come_or_go_with_rows_halt_until_init_takes_them_over() {
     let pipeline = Pipeline::create(&[("source.snapshot", "initial")], SCHEMA).await;
     pipeline.init().await;
