@@ -63,12 +63,31 @@ pub(super) struct Ready {
 }
 
 /// Makes the destination's table ready for changes of `table`, and says how they are written.
+///
+/// Who may create or alter it does so alone: `init` and other appliers may be about the same.
 pub(super) async fn make_ready(
     client: &Client,
     pipeline: &str,
     table: &Table,
     missing: Missing,
 ) -> Result<Ready, NotReady> {
+    if missing != Missing::Create {
+        return ready(client, pipeline, table, missing).await;
+    }
+    alone(client, true).await?;
+    let ready = ready(client, pipeline, table, missing).await;
+    alone(client, false).await?;
+    ready
+}
+
+async fn alone(client: &Client, lock: bool) -> Result<(), TargetError> {
+    let verb = if lock { "lock" } else { "unlock" };
+    let statement = format!("select pg_advisory_{verb}(hashtextextended('tripline prepare', 0))");
+    let waited = client.batch_execute(&statement).await;
+    waited.map_err(|error| setup("cannot wait for others that prepare tables", error))
+}
+
+async fn ready(client: &Client, pipeline: &str, table: &Table, missing: Missing) -> Result<Ready, NotReady> {
     let (place, made) = look_up(client, pipeline, table).await?;
     let older = made.as_ref().filter(|made| made.is_newer_than(table));
     if let Some(made) = older {

@@ -305,13 +305,6 @@ impl PostgresTarget {
     }
 }
 
-/// Keeps members that create the same table apart.
-async fn alone(client: &tokio_postgres::Client, lock: bool) -> Result<(), TargetError> {
-    let verb = if lock { "lock" } else { "unlock" };
-    let statement = format!("select pg_advisory_{verb}(hashtextextended('tripline prepare', 0))");
-    client.batch_execute(&statement).await.map_err(|error| setup("cannot wait for other members", error))
-}
-
 /// Refuses what no member of a group can apply alone.
 fn all_partitions(batch: &Batch) -> Result<(), TargetError> {
     let truncate = batch.changes.iter().find(|change| change.op == Op::Truncate);
@@ -377,9 +370,6 @@ impl Target for PostgresTarget {
         let here = self.renames.shared(table);
         let pipeline = self.pipeline.clone();
         let session = self.session()?;
-        if shared {
-            alone(&session.client, true).await?;
-        }
         let inside = session.state == State::Open && missing == Missing::Create;
         let now = if inside { Missing::NotNow } else { missing };
         let ready = inspect::make_ready(&session.client, &pipeline, &here, now).await;
@@ -391,7 +381,6 @@ impl Target for PostgresTarget {
         }
         let Ready { shape, altered } = ready?;
         if shared {
-            alone(&session.client, false).await?;
             if !shape.parents.is_empty() && !session.replica {
                 let why = format!(
                     "{} has foreign keys, whose order apply.consistency = \"key\" does not keep; grant the right to set \

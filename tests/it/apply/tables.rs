@@ -35,6 +35,23 @@ async fn a_missing_table_is_created_as_declared() {
 }
 
 #[tokio::test]
+async fn many_create_the_same_table_at_the_same_time() {
+    let db = Db::new("together").await;
+    db.run("create schema s; create type s.mood as enum ('sad')").await;
+    let table = db.create("t", "id int primary key, m s.mood", &["id"]).await;
+    for _ in 0..5 {
+        db.run("drop schema s cascade; drop table public.t").await;
+        let targets: Vec<_> = (0..8).map(|_| db.target()).collect();
+        let tables = [std::sync::Arc::clone(&table)];
+        let installs = targets.iter().map(|target| target.install(&tables));
+        for installed in futures_util::future::join_all(installs).await {
+            installed.unwrap();
+        }
+        assert_eq!(db.rows("table public.t").await, [""; 0]);
+    }
+}
+
+#[tokio::test]
 async fn added_columns_and_labels_follow_the_source() {
     let db = Db::new("added").await;
     db.run("create type public.mood as enum ('b')").await;
