@@ -189,11 +189,9 @@ async fn values_beyond_a_type_are_refused_by_name() {
             let error = mirror.apply(&table, &[(7, Op::Insert, &line)]).await.unwrap_err();
             let message = error.to_string();
             assert!(message.contains("cdc_id Some(7)") && message.contains("`v`"), "{message}");
-            let digits = text.chars().take(4).collect::<String>();
-            assert!(
-                !digits.starts_with(char::is_numeric) || !message.contains(&digits),
-                "a value: {message}"
-            );
+            // The others are words that a policy's name may hold.
+            let day = text.split(' ').next().unwrap();
+            assert!(!day.starts_with(char::is_numeric) || !message.contains(day), "a value: {message}");
             assert_eq!(db.read(&format!("SELECT count() FROM t{number}")).await, "0\n");
         }
         assert!(mirror.target_positions().await.is_empty());
