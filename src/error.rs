@@ -204,7 +204,6 @@ fn consume(error: &ConsumeError) -> Disposition {
         | ConsumeError::Incomplete { .. }
         | ConsumeError::Thread { .. }
         | ConsumeError::Foreign { .. }
-        | ConsumeError::Unreadable { .. }
         | ConsumeError::Format { .. }
         | ConsumeError::NoSchema { .. } => Disposition::Halt,
     }

@@ -9,13 +9,13 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::stream_consumer::StreamPartitionQueue;
 use rdkafka::consumer::{CommitMode, Consumer, DefaultConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{ConsumeError, Positions, Share};
 use crate::config::{self, Config};
 use crate::publish::{client_config, patiently, room_for_a_message};
-use crate::wire::{HEADERS, SCHEMA_HEADER, cuts_topic, schemas_topic};
+use crate::wire::{Envelope, cuts_topic, schemas_topic};
 
 /// Longest wait for an answer of the cluster.
 const ASK: Duration = Duration::from_secs(20);
@@ -37,8 +37,8 @@ pub(super) struct Record {
     pub(super) key: Box<[u8]>,
     /// `None` for a tombstone.
     pub(super) value: Option<Box<[u8]>>,
-    /// cdc-id, epoch, pass, part, schema-version; `None` when one is missing.
-    pub(super) numbers: Option<[u64; 5]>,
+    /// What stands around the row; `None` where the value is no envelope of ours.
+    pub(super) envelope: Option<Envelope>,
 }
 
 /// A consumer of the pipeline's topics from given positions.
@@ -272,20 +272,11 @@ fn record(
         ) => ConsumeError::Gone { topic: topic.to_owned(), partition },
         _ => failed("reading")(source),
     })?;
-    let mut numbers = [0; 5];
-    let known = message.headers().is_some_and(|headers| {
-        let names = HEADERS.into_iter().chain([SCHEMA_HEADER]);
-        names.zip(&mut numbers).enumerate().all(|(i, (name, number))| {
-            let found = headers.try_get(i).filter(|header| header.key == name);
-            let parsed = found.and_then(|header| std::str::from_utf8(header.value?).ok()?.parse().ok());
-            parsed.map(|parsed| *number = parsed).is_some()
-        })
-    });
     Ok(Record {
         offset: message.offset(),
         key: message.key().unwrap_or_default().into(),
         value: message.payload().map(Into::into),
-        numbers: known.then_some(numbers),
+        envelope: message.payload().and_then(Envelope::read),
     })
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
-use crate::wire::{Step, WireError, cuts_topic};
+use crate::wire::{Step, cuts_topic};
 
 pub use kafka::GroupOffsets;
 pub use members::Share;
@@ -138,19 +138,6 @@ pub enum ConsumeError {
         partition: i32,
         /// Kafka offset.
         offset: i64,
-    },
-    /// A message carries our headers but its value cannot be read.
-    #[error("{topic}[{partition}] holds a message at offset {offset} that cannot be read")]
-    Unreadable {
-        /// Topic.
-        topic: String,
-        /// Partition.
-        partition: i32,
-        /// Kafka offset.
-        offset: i64,
-        /// Why.
-        #[source]
-        source: WireError,
     },
     /// The cuts topic was written by a newer version.
     #[error(

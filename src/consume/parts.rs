@@ -9,7 +9,7 @@ use super::{ConsumeError, Positions, Resumed, Share, Sweep};
 use crate::config::Config;
 use crate::event::{Change, Op};
 use crate::table::{Table, TableName};
-use crate::wire::{Chunk, Cut, NoCut, Range, Step, cuts_topic, data_topic, schemas_topic, split_envelope};
+use crate::wire::{Chunk, Cut, Envelope, NoCut, Range, Stamp, Step, cuts_topic, data_topic, schemas_topic};
 
 /// Wait for a message before asking whether the consumer has passed the end of a range without one.
 const ASK_POSITION: Duration = Duration::from_millis(200);
@@ -105,7 +105,7 @@ impl Parts {
             match partial.part.cut.ranges.get(partial.complete).cloned() {
                 Some(range) => {
                     let records = self.records(&range).await?;
-                    self.add(&range, records)?;
+                    self.add(records);
                 }
                 None => {
                     if let Some(chunk) = sweep(&partial.part.cut).cloned() {
@@ -201,13 +201,15 @@ impl Parts {
         self.resolve(range, &slot).await?;
         let Some(partial) = &self.current else { return Ok(Vec::new()) };
         let cut = &partial.part.cut;
-        let named = [cut.epoch, cut.pass, u64::from(cut.part)];
+        let named = |stamp: &Stamp| (stamp.epoch, stamp.pass, stamp.part) == (cut.epoch, cut.pass, cut.part);
         let held = self.held.entry(slot).or_default();
         let mut records = Vec::new();
         while held.front().is_some_and(|record| record.offset < range.next) {
             let Some(record) = held.pop_front() else { break };
-            let Some([_, epoch, pass, part, version]) = record.numbers else { continue };
-            if record.offset >= range.first && [epoch, pass, part] == named {
+            // A tombstone says nothing that its delete has not said.
+            let Some(stamp) = stamp(&record) else { continue };
+            if record.offset >= range.first && named(&stamp) {
+                let version = u64::from(stamp.version);
                 let table = self
                     .schemas
                     .get(&range.topic, version)
@@ -236,9 +238,13 @@ impl Parts {
         for record in
             self.held.get(slot).into_iter().flatten().take_while(|record| record.offset < range.next)
         {
-            let Some([.., version]) = record.numbers else {
+            if record.value.is_none() {
+                continue;
+            }
+            let Some(stamp) = stamp(record) else {
                 return Err(self.foreign(&range.topic, range.partition, record.offset));
             };
+            let version = u64::from(stamp.version);
             if wanted != Some(version) {
                 wanted = Some(version);
                 self.schemas.wait(&self.reader, &range.topic, version).await?;
@@ -247,21 +253,15 @@ impl Parts {
         Ok(())
     }
 
-    fn add(&mut self, range: &Range, records: Vec<(Record, Arc<Table>)>) -> Result<(), ConsumeError> {
-        let Some(partial) = &mut self.current else { return Ok(()) };
+    fn add(&mut self, records: Vec<(Record, Arc<Table>)>) {
+        let Some(partial) = &mut self.current else { return };
         for (record, table) in records {
-            let (Some([cdc_id, ..]), Some(value)) = (record.numbers, record.value) else { continue };
-            let (op, row) = split_envelope(&value).map_err(|source| ConsumeError::Unreadable {
-                topic: range.topic.clone(),
-                partition: range.partition,
-                offset: record.offset,
-                source,
-            })?;
+            let (Some(envelope), Some(value)) = (record.envelope, record.value) else { continue };
+            let Envelope { cdc_id, op, row, .. } = envelope;
             partial.part.bytes += record.key.len() + value.len();
             partial.part.changes.push(Change { cdc_id, table, op, key: record.key, value, row });
         }
         partial.complete += 1;
-        Ok(())
     }
 
     /// Puts the changes of all partitions into one order, existing rows last; a truncate, which every partition carries,
@@ -279,6 +279,11 @@ impl Parts {
     fn foreign(&self, topic: &str, partition: i32, offset: i64) -> ConsumeError {
         ConsumeError::Foreign { topic: topic.to_owned(), partition, offset }
     }
+}
+
+/// Returns which cut a message belongs to; `None` for what the publisher did not write, and for tombstones.
+fn stamp(record: &Record) -> Option<Stamp> {
+    record.envelope.as_ref()?.stamp
 }
 
 /// Returns the chunk with which the copying anew of a table begins or ends.

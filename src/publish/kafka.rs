@@ -7,13 +7,13 @@ use backon::{BlockingRetryable, ConstantBuilder};
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
 use super::PublishError;
 use super::acks::{Acks, Moved, NotConfirmed, TooLarge};
 use crate::config;
-use crate::wire::{HEADERS, SCHEMA_HEADER};
+use crate::wire::Envelope;
 
 /// Longest wait for an answer to a question to the cluster.
 const ASK: Duration = Duration::from_secs(20);
@@ -69,7 +69,10 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, slot: usize) {
         match result {
-            Ok(message) => self.0.delivered(slot, message.partition(), message.offset()),
+            Ok(message) => {
+                let counts = message.payload().is_some();
+                self.0.delivered(slot, message.partition(), message.offset(), counts);
+            }
             Err((error, message)) => {
                 if error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge) {
                     self.0.refused(too_large(message, slot));
@@ -81,10 +84,10 @@ impl ProducerContext for Context {
 }
 
 fn too_large(message: &BorrowedMessage<'_>, slot: usize) -> TooLarge {
-    // The first header, see `headers`; records without one stand for no row.
-    let cdc_id = message.headers().and_then(|headers| headers.try_get(0)?.value);
-    let cdc_id = cdc_id.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-    TooLarge { slot, cdc_id: cdc_id.unwrap_or(0), bytes: message.key_len() + message.payload_len() }
+    // Other records stand for no row.
+    let envelope = message.payload().and_then(Envelope::read);
+    let bytes = message.key_len() + message.payload_len();
+    TooLarge { slot, cdc_id: envelope.map_or(0, |envelope| envelope.cdc_id), bytes }
 }
 
 /// One message.
@@ -97,8 +100,6 @@ pub(super) struct Record<'a> {
     pub(super) key: &'a [u8],
     /// `None`: a tombstone.
     pub(super) value: Option<&'a [u8]>,
-    /// Headers of data messages: cdc-id, epoch, pass, part, schema-version.
-    pub(super) numbers: Option<[u64; 5]>,
 }
 
 /// Why a message was not even queued.
@@ -198,9 +199,6 @@ impl Producer {
             BaseRecord::with_opaque_to(record.topic, record.slot).key(record.key);
         base.partition = record.partition;
         base.payload = record.value;
-        if let Some(numbers) = record.numbers {
-            base = base.headers(headers(numbers));
-        }
         loop {
             match self.producer.send(base) {
                 Ok(()) => return Ok(()),
@@ -306,14 +304,6 @@ fn producer_config(kafka: &config::Kafka) -> ClientConfig {
         }
     }
     client
-}
-
-fn headers(numbers: [u64; 5]) -> OwnedHeaders {
-    let names = HEADERS.into_iter().chain([SCHEMA_HEADER]);
-    names.zip(numbers).fold(OwnedHeaders::new_with_capacity(5), |headers, (key, number)| {
-        let mut digits = itoa::Buffer::new();
-        headers.insert(Header { key, value: Some(digits.format(number)) })
-    })
 }
 
 #[cfg(test)]

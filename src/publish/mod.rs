@@ -18,7 +18,7 @@ use crate::failpoint;
 use crate::position::{Anchor, Identity, Position};
 use crate::table::{Table, TableName};
 use crate::tail::{LogTable, Message, ReadChunk, Window};
-use crate::wire::{CUT_FORMAT, Chunk, Cut, Range, cuts_topic, data_topic, schemas_topic};
+use crate::wire::{CUT_FORMAT, Chunk, Cut, Range, Stamp, cuts_topic, data_topic, schemas_topic};
 
 use acks::TooLarge;
 use kafka::{Producer, Record};
@@ -300,28 +300,31 @@ impl Publisher {
     /// Sends the messages of a window and waits for their acknowledgements. Returns how many they are.
     fn send_all(&self, turn: usize, window: &Window, slots: &[usize]) -> Result<usize, PublishError> {
         self.producers[turn].begin()?;
+        let stamp = |table: &LogTable| {
+            let Window { pass, part, .. } = *window;
+            Stamp { epoch: self.epoch, pass, part, version: table.table.version }.prefix()
+        };
+        let stamps: Vec<Vec<u8>> = window.tables.iter().map(stamp).collect();
+        let mut value = Vec::new();
         let mut sent = 0;
         for message in &window.messages {
             let slot = slots[message.table];
+            value.clear();
+            value.extend_from_slice(&stamps[message.table]);
+            // The brace stands in the stamp.
+            value.extend_from_slice(&window.bytes[message.value.clone()][1..]);
             let record = Record {
                 topic: &self.topics[slot],
                 slot,
                 partition: None,
                 key: &window.bytes[message.key.clone()],
-                value: Some(&window.bytes[message.value.clone()]),
-                numbers: Some([
-                    message.cdc_id,
-                    self.epoch,
-                    window.pass,
-                    u64::from(window.part),
-                    u64::from(window.tables[message.table].table.version),
-                ]),
+                value: Some(&value),
             };
             sent += self.send(turn, message.op, record).map_err(|error| match error {
                 kafka::SendError::TooLarge => PublishError::TooLarge {
                     table: window.tables[message.table].table.name.clone(),
                     cdc_id: message.cdc_id,
-                    bytes: message.key.len() + message.value.len(),
+                    bytes: message.key.len() + value.len(),
                     topic: self.topics[slot].clone(),
                 },
                 kafka::SendError::Kafka(source) => PublishError::Kafka { what: "sending", source },
@@ -427,7 +430,6 @@ impl Publisher {
                 partition: Some(0),
                 key: key.as_bytes(),
                 value: Some(&value),
-                numbers: None,
             };
             producer.send(record).map_err(|error| error.into_publish(0))?;
         }
@@ -512,7 +514,6 @@ impl Staged {
             partition: Some(0),
             key: cut.pipeline.as_bytes(),
             value: Some(&value),
-            numbers: None,
         };
         producer.send(record).map_err(|error| error.into_publish(cut.pass))?;
         failpoint::hit("publish::after-cut");

@@ -1,19 +1,13 @@
-//! The cuts topic: one record for every published part of a pass, and what the headers of data messages are called.
+//! The cuts topic: one record for every published part of a pass.
 
 use serde::{Deserialize, Serialize};
 
 use crate::position::Position;
 
-/// Headers of a data message, in the order in which they are written: `cdc-id`, `epoch`, `pass`, `part`, and
-/// [`SCHEMA_HEADER`]. All are decimal numbers in ASCII.
-pub const HEADERS: [&str; 4] = ["cdc-id", "epoch", "pass", "part"];
-/// The header with the schema version of the table.
-pub const SCHEMA_HEADER: &str = "schema-version";
-
 /// Version of [`Cut`]'s form that this program writes.
-pub const CUT_FORMAT: u32 = 3;
-/// The oldest version that it reads: without chunks of existing rows.
-const OLDEST_FORMAT: u32 = 2;
+pub const CUT_FORMAT: u32 = 4;
+/// The oldest version that it reads. Older ones name messages whose numbers stand in headers.
+const OLDEST_FORMAT: u32 = 4;
 
 /// What one part of a pass put on the topics. Messages that no cut covers do not count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +134,7 @@ pub struct Range {
     pub first: i64,
     /// Kafka offset behind the last message.
     pub next: i64,
-    /// How many there are: tombstones count too.
+    /// How many there are, tombstones left out.
     pub messages: u64,
 }
 

@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use memchr::memmem;
 
 use super::{Field, WireError, encode_string, encode_value};
 use crate::event::Op;
@@ -152,26 +151,110 @@ fn number(out: &mut Vec<u8>, before: &[u8], value: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// An envelope's parts that targets need, read without looking into the row.
-#[derive(Debug, Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow)]
-    before: Option<&'a RawValue>,
-    #[serde(borrow)]
-    after: Option<&'a RawValue>,
-    #[serde(borrow)]
-    op: &'a str,
+/// What the publisher puts in front of an envelope: which record of the cuts topic has to name the message, or it does
+/// not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Of the publisher.
+    pub epoch: u64,
+    /// Number of the pass.
+    pub pass: u64,
+    /// Number of the part inside the pass.
+    pub part: u32,
+    /// Schema version of the table.
+    pub version: u32,
 }
 
-/// Reads an envelope: its operation, and where in `value` the JSON object of the row stands.
-pub fn split_envelope(value: &[u8]) -> Result<(Op, Range<usize>), WireError> {
-    let envelope: Envelope<'_> = serde_json::from_slice(value).map_err(WireError::json("envelope"))?;
-    let op = Op::from_wire(envelope.op).ok_or(WireError::Mismatch { kind: "op" })?;
-    let row = match op {
-        Op::Insert | Op::Update | Op::Read => envelope.after.ok_or(WireError::Mismatch { kind: "after" })?,
-        Op::Delete => envelope.before.ok_or(WireError::Mismatch { kind: "before" })?,
-        Op::Truncate => return Ok((op, 0..0)),
-    };
-    let start = row.get().as_ptr() as usize - value.as_ptr() as usize;
-    Ok((op, start..start + row.get().len()))
+impl Stamp {
+    /// Returns the beginning of an envelope; what stands behind the brace of an envelope without a stamp follows.
+    pub fn prefix(&self) -> Vec<u8> {
+        let Self { epoch, pass, part, version } = self;
+        format!(r#"{{"cut":{{"epoch":{epoch},"pass":{pass},"part":{part},"schema_version":{version}}},"#)
+            .into()
+    }
+}
+
+/// An envelope, read without looking into the row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// `None` before it is published.
+    pub stamp: Option<Stamp>,
+    /// Number of the log row.
+    pub cdc_id: u64,
+    /// What happened.
+    pub op: Op,
+    /// Where in the value the JSON object of the row stands, for a delete that of its key; empty for a truncate.
+    pub row: Range<usize>,
+}
+
+impl Envelope {
+    /// Reads what [`TableEncoder::value`] wrote, with a stamp in front of it or without. `None` where it is anything else:
+    /// the members stand in one order and nothing stands between them.
+    ///
+    /// The row is not looked at. Quotes inside JSON strings are escaped, so a member's name with its quotes cannot stand
+    /// inside a value.
+    pub fn read(value: &[u8]) -> Option<Self> {
+        let mut front = Reader(value.strip_prefix(b"{")?);
+        let stamp = front.stamp();
+        let images = value.len() - front.0.len();
+        let origin = images + memmem::rfind(front.0, br#","source":{"#)?;
+        let mut back = Reader(&value[origin..]);
+        back.0 = &back.0[memmem::rfind(back.0, br#","cdc_id":"#)?..];
+        back.literal(br#","cdc_id":"#)?;
+        let cdc_id = back.number()?;
+        back.literal(br#"},"op":""#)?;
+        let op = Op::from_wire(std::str::from_utf8(back.0.get(..1)?).ok()?)?;
+        back.0 = &back.0[1..];
+        back.literal(br#"","ts_ms":"#)?;
+        back.digits(true)?;
+        let (before, after): (&[u8], &[u8]) = match op {
+            Op::Delete => (br#""before":"#, br#","after":null"#),
+            _ => (br#""before":null,"after":"#, b""),
+        };
+        let row = value[images..origin].strip_prefix(before)?.strip_suffix(after)?;
+        let start = images + before.len();
+        let (row, complete) = match op {
+            Op::Truncate => (0..0, row == b"null"),
+            _ => (start..start + row.len(), row.starts_with(b"{") && row.ends_with(b"}")),
+        };
+        (complete && back.0 == b"}").then_some(Self { stamp, cdc_id, op, row })
+    }
+}
+
+/// Takes what is expected off the front.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn literal(&mut self, text: &[u8]) -> Option<()> {
+        self.0 = self.0.strip_prefix(text)?;
+        Some(())
+    }
+
+    fn digits(&mut self, signed: bool) -> Option<&str> {
+        let sign = usize::from(signed && self.0.first() == Some(&b'-'));
+        let digits = self.0[sign..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (text, rest) = self.0.split_at(sign + digits);
+        self.0 = rest;
+        if digits > 0 { std::str::from_utf8(text).ok() } else { None }
+    }
+
+    fn number<N: std::str::FromStr>(&mut self) -> Option<N> {
+        self.digits(false)?.parse().ok()
+    }
+
+    /// Takes a stamp off, where there is one.
+    fn stamp(&mut self) -> Option<Stamp> {
+        let mut rest = Reader(self.0);
+        rest.literal(br#""cut":{"epoch":"#)?;
+        let epoch = rest.number()?;
+        rest.literal(br#","pass":"#)?;
+        let pass = rest.number()?;
+        rest.literal(br#","part":"#)?;
+        let part = rest.number()?;
+        rest.literal(br#","schema_version":"#)?;
+        let version = rest.number()?;
+        rest.literal(b"},")?;
+        self.0 = rest.0;
+        Some(Stamp { epoch, pass, part, version })
+    }
 }

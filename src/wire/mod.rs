@@ -10,10 +10,10 @@ mod cut;
 mod topics;
 
 pub use copy::{Field, Fields};
-pub use cut::{CUT_FORMAT, Chunk, Cut, HEADERS, NoCut, Range, SCHEMA_HEADER, Step};
+pub use cut::{CUT_FORMAT, Chunk, Cut, NoCut, Range, Step};
 pub use decode::{Row, Value};
 pub use encode::{encode_string, encode_value};
-pub use envelope::{Origin, TableEncoder, split_envelope};
+pub use envelope::{Envelope, Origin, Stamp, TableEncoder};
 pub use topics::{cuts_topic, data_topic, schemas_topic};
 
 /// A value or message that does not have the form it should have. Never prints the value itself.

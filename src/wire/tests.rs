@@ -127,9 +127,9 @@ fn envelopes_are_debezium_shaped_and_read_back() {
             "op": "u", "ts_ms": 2
         })
     );
-    let (op, range) = split_envelope(&value).unwrap();
-    assert_eq!(op, Op::Update);
-    let row = Row::parse(&value[range]).unwrap();
+    let read = Envelope::read(&value).unwrap();
+    assert_eq!((read.stamp, read.cdc_id, read.op), (None, 9, Op::Update));
+    let row = Row::parse(&value[read.row]).unwrap();
     assert_eq!(row.get("id", 1).unwrap().json(), "7");
     assert_eq!(row.get("note", 2).unwrap().as_str().unwrap().unwrap(), "hi");
 }
@@ -138,16 +138,41 @@ fn envelopes_are_debezium_shaped_and_read_back() {
 fn deletes_carry_the_key_and_truncates_nothing() {
     let (key, value) = message(Op::Delete, b"hi\t7\t\\N");
     assert_eq!(key, r#"{"id":7}"#);
-    let (op, range) = split_envelope(&value).unwrap();
-    assert_eq!((op, &value[range]), (Op::Delete, &br#"{"id":7}"#[..]));
+    let read = Envelope::read(&value).unwrap();
+    assert_eq!((read.op, &value[read.row]), (Op::Delete, &br#"{"id":7}"#[..]));
     let (key, value) = message(Op::Truncate, b"\\N\t\\N\t\\N");
-    assert_eq!((key.as_str(), split_envelope(&value).unwrap()), ("{}", (Op::Truncate, 0..0)));
+    let read = Envelope::read(&value).unwrap();
+    assert_eq!((key.as_str(), read.op, read.row), ("{}", Op::Truncate, 0..0));
+}
+
+#[test]
+fn stamps_stand_in_front_and_read_back() {
+    let stamp = Stamp { epoch: 3, pass: 17, part: 1, version: 2 };
+    // What looks like members of the envelope is text in a row.
+    let note = br#"{"before":null,"after":{},"source":{"cdc_id":1},"op":"d","ts_ms":1}"#;
+    for (op, line) in [
+        (Op::Insert, &[note, &b"\t7\t{x}"[..]].concat()[..]),
+        (Op::Read, b"\t7\t{x}"),
+        (Op::Delete, b"hi\t7\t{x}"),
+        (Op::Truncate, b"\\N\t\\N\t\\N"),
+    ] {
+        let (_, value) = message(op, line);
+        let plain = Envelope::read(&value).unwrap();
+        let stamped = [&stamp.prefix()[..], &value[1..]].concat();
+        assert!(serde_json::from_slice::<serde_json::Value>(&stamped).is_ok());
+        let read = Envelope::read(&stamped).unwrap();
+        assert_eq!((read.stamp, read.cdc_id, read.op), (Some(stamp), 9, op));
+        assert_eq!(stamped[read.row], value[plain.row]);
+        for cut in 0..stamped.len() {
+            assert_eq!(Envelope::read(&stamped[..cut]), None, "{cut} bytes of it");
+        }
+    }
 }
 
 #[test]
 fn foreign_envelopes_are_refused() {
     for value in ["", "{}", "[]", r#"{"op":"c","after":null}"#, r#"{"op":"z","after":{}}"#, "null"] {
-        assert!(split_envelope(value.as_bytes()).is_err(), "{value}");
+        assert_eq!(Envelope::read(value.as_bytes()), None, "{value}");
     }
 }
 

@@ -20,7 +20,7 @@ use tripline::consume::{Batch, Progress, Target, TargetError};
 use tripline::event::{Change, Op};
 use tripline::position::Position;
 use tripline::table::{Table, TableName, quote_ident};
-use tripline::wire::{Cut, Fields, Origin, TableEncoder, split_envelope};
+use tripline::wire::{Cut, Envelope, Fields, Origin, TableEncoder};
 
 /// Describes a table as the registry does.
 const DESCRIBE: &str = "
@@ -177,7 +177,7 @@ fn change(table: &Arc<Table>, op: Op, line: &str) -> Change {
     let (mut key, mut value) = (Vec::new(), Vec::new());
     encoder.key(op, &fields, &mut key).unwrap();
     encoder.value(op, &fields, origin, &mut value).unwrap();
-    let (op, row) = split_envelope(&value).unwrap();
+    let Envelope { op, row, .. } = Envelope::read(&value).unwrap();
     Change { cdc_id, table: Arc::clone(table), op, key: key.into(), value: value.into(), row }
 }
 

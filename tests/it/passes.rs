@@ -14,7 +14,7 @@ use tripline::capture::{self, InitOptions};
 use tripline::config::Config;
 use tripline::position::{Anchor, Identity, Position};
 use tripline::tail::{Message, Tail, TailError, Window};
-use tripline::wire::{Row, split_envelope};
+use tripline::wire::{Envelope, Row};
 
 use crate::db::{TestDb, Which, run, value};
 use crate::workload::Orphans;
@@ -131,9 +131,9 @@ pub(crate) fn ids(windows: &[Window]) -> Vec<u64> {
 /// Returns what a message says of its row: the JSON object behind `after`, for a delete that of the key.
 fn row_json<'a>(window: &'a Window, message: &Message) -> &'a [u8] {
     let envelope = &window.bytes[message.value.clone()];
-    let (op, row) = split_envelope(envelope).unwrap();
-    assert_eq!(op, message.op, "the envelope says the same as the log");
-    &envelope[row]
+    let read = Envelope::read(envelope).unwrap();
+    assert_eq!((read.cdc_id, read.op), (message.cdc_id, message.op), "the envelope says the same as the log");
+    &envelope[read.row]
 }
 
 /// Reads `id` and `v` of a row in JSON; `v` is missing in keys.

@@ -380,15 +380,13 @@ impl Target for PostgresTarget {
             inspect::make_ready(&session.client, &pipeline, &here, missing).await?;
         }
         let Ready { shape, altered } = ready?;
-        if shared {
-            if !shape.parents.is_empty() && !session.replica {
-                let why = format!(
-                    "{} has foreign keys, whose order apply.consistency = \"key\" does not keep; grant the right to set \
-                     session_replication_role, or use \"cut\"",
-                    table.name
-                );
-                return Err(TargetError::Setup { target: NAME, why, source: None });
-            }
+        if shared && !shape.parents.is_empty() && !session.replica {
+            let why = format!(
+                "{} has foreign keys, whose order apply.consistency = \"key\" does not keep; grant the right to set \
+                 session_replication_role, or use \"cut\"",
+                table.name
+            );
+            return Err(TargetError::Setup { target: NAME, why, source: None });
         }
         if altered {
             // Shapes of older versions name columns that may be called otherwise now.

@@ -10,7 +10,7 @@ use tripline::event::{Change, Op};
 use tripline::mirror::{ClickHouseTarget, Policies, ProgressStore};
 use tripline::position::Position;
 use tripline::table::{Column, Table, TableName};
-use tripline::wire::{Cut, Fields, Origin, TableEncoder, split_envelope};
+use tripline::wire::{Cut, Envelope, Fields, Origin, TableEncoder};
 
 /// A database of its own.
 #[derive(Clone)]
@@ -170,7 +170,7 @@ fn change(table: &Arc<Table>, cdc_id: u64, op: Op, line: &str) -> Change {
     let origin = Origin { cdc_id, txid: 1, pass: 1, at_micros: 0, now_millis: 0 };
     encoder.key(op, &fields, &mut key).unwrap();
     encoder.value(op, &fields, origin, &mut value).unwrap();
-    let (op, row) = split_envelope(&value).unwrap();
+    let Envelope { op, row, .. } = Envelope::read(&value).unwrap();
     Change { cdc_id, table: Arc::clone(table), op, key: key.into(), value: value.into(), row }
 }
 

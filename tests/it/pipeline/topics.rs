@@ -9,11 +9,12 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio_postgres::Client;
 use tripline::config::Delivery;
+use tripline::wire::Envelope;
 
 use super::stores::{self, on_a_runtime_of_its_own};
 use crate::db::rows;
@@ -80,13 +81,15 @@ impl Topics {
             assert!(Instant::now() < deadline, "{topic} was not read to its end {ends:?}");
             let Some(message) = consumer.poll(Duration::from_millis(50)) else { continue };
             let message = message.unwrap();
-            let header = message.headers().unwrap().iter().find(|header| header.key == "cdc-id").unwrap();
-            messages.push(Message {
-                partition: message.partition(),
-                cdc_id: std::str::from_utf8(header.value.unwrap()).unwrap().parse().unwrap(),
-                key: String::from_utf8(message.key().unwrap().into()).unwrap(),
-                value: message.payload().map(|value| String::from_utf8(value.into()).unwrap()),
-            });
+            let key = String::from_utf8(message.key().unwrap().into()).unwrap();
+            // A tombstone is its delete's.
+            let delete = messages.iter().rfind(|before: &&Message| before.partition == message.partition());
+            let cdc_id = match message.payload() {
+                Some(value) => Envelope::read(value).unwrap().cdc_id,
+                None => delete.filter(|delete| delete.key == key).unwrap().cdc_id,
+            };
+            let value = message.payload().map(|value| String::from_utf8(value.into()).unwrap());
+            messages.push(Message { partition: message.partition(), cdc_id, key, value });
         }
         // Stable: inside a partition the order stays the one in which it was read.
         messages.sort_by_key(|message| message.partition);
