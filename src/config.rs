@@ -384,6 +384,9 @@ pub struct TableOverride {
     /// A unique index to use as the key where there is no primary key, by name.
     #[serde(default)]
     pub key_index: Option<String>,
+    /// The table has no key, and rows are only ever inserted.
+    #[serde(default)]
+    pub append_only: bool,
     /// What the mirror does with values that the type of a column cannot hold, by the column's name.
     #[serde(default)]
     pub out_of_range: BTreeMap<String, OutOfRange>,
@@ -532,6 +535,10 @@ impl Config {
                 "has columns and exclude; give one of them"
             } else if table.filter.as_ref().is_some_and(|filter| filter.trim().is_empty()) {
                 "has an empty filter; take it out"
+            } else if table.append_only && table.key_index.is_some() {
+                "has a key_index and is append_only; give one of them"
+            } else if table.append_only && table.mode.is_some() {
+                "has a mode and is append_only, which decides the mode; give one of them"
             } else {
                 continue;
             };

@@ -68,9 +68,19 @@ pub enum Error {
     /// The configuration names nothing to do.
     #[error("nothing to apply to: configure [destination], [clickhouse] or both")]
     NoTarget,
-    /// Existing rows are copied in key order.
-    #[error("{table} has no key to copy its rows by: copy them by hand while nobody writes to the table")]
-    NoKeyToCopyBy {
+    /// A part of a table's rows is copied in key order.
+    #[error("{table} is append_only: without a key only all of its rows can be loaded again; leave --where out")]
+    NoPart {
+        /// The table.
+        table: TableName,
+    },
+    /// Rows that no key tells apart would come a second time.
+    #[error(
+        "{table} is append_only: its rows would be inserted at the destination a second time, and no key tells that they \
+         are the same; run `tripline snapshot {table}` first, which logs a truncate and its rows behind all that is \
+         published again"
+    )]
+    Twice {
         /// The table.
         table: TableName,
     },
@@ -109,7 +119,8 @@ impl Error {
             // A command, not a daemon.
             Self::Verify(_) => Disposition::Halt,
             Self::NoTarget
-            | Self::NoKeyToCopyBy { .. }
+            | Self::NoPart { .. }
+            | Self::Twice { .. }
             | Self::NothingToRecover { .. }
             | Self::Runtime(_)
             | Self::Signals(_) => Disposition::Halt,
@@ -154,6 +165,7 @@ fn tail(error: &TailError) -> Disposition {
         TailError::Answer(_)
         | TailError::Line
         | TailError::Row { .. }
+        | TailError::NotAppended { .. }
         | TailError::NoRight { .. }
         | TailError::Pooled
         | TailError::Unreadable { .. }

@@ -212,7 +212,7 @@ pub struct Table {
     pub version: u32,
     /// Columns in the order of the log table.
     pub columns: Vec<Column>,
-    /// Names of the key columns, in key order.
+    /// Names of the key columns, in key order; empty for a table that is append-only.
     pub key: Vec<String>,
     /// Object id of the table at the source, within which [`Column::id`] means something; 0 where an older release did
     /// not record it.
@@ -221,6 +221,11 @@ pub struct Table {
 }
 
 impl Table {
+    /// Tells whether nothing but rows (and TRUNCATE) comes of this table, because no key tells them apart.
+    pub fn is_append_only(&self) -> bool {
+        self.key.is_empty()
+    }
+
     /// Returns the positions of the key columns in [`Table::columns`], in key order.
     pub fn key_indexes(&self) -> Vec<usize> {
         self.key.iter().filter_map(|key| self.columns.iter().position(|column| column.name == *key)).collect()

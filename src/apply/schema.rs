@@ -60,8 +60,6 @@ pub(super) enum Unfit {
     NotATable(TableName),
     #[error("table {table} has no column \"{column}\" ({declared}); add it or set apply.create_tables")]
     NoColumn { table: TableName, column: String, declared: String },
-    #[error("table {table} has no key: a captured table needs one")]
-    NoKey { table: TableName },
     #[error(
         "table {table} has no unique index exactly on ({key}) that is valid, immediate and without a condition; \
          create one, or a primary key"
@@ -127,7 +125,7 @@ pub(super) struct Shape {
     pub(super) columns: Vec<Slot>,
     /// Their types at the destination.
     pub(super) types: Vec<String>,
-    /// The key columns as they stand in the key object of a delete.
+    /// The key columns as they stand in the key object of a delete; none where rows are only inserted.
     pub(super) key: Vec<Slot>,
     /// The key columns' types at the destination.
     pub(super) key_types: Vec<String>,
@@ -150,9 +148,6 @@ pub(super) fn missing<'a>(table: &'a Table, found: &Found) -> Vec<&'a Column> {
 /// Decides how a table's changes are written, or why they cannot be.
 pub(super) fn shape(table: &Table, found: &Found) -> Result<Shape, Unfit> {
     let name = || table.name.clone();
-    if table.key.is_empty() {
-        return Err(Unfit::NoKey { table: name() });
-    }
     let mut shape = Shape {
         oid: found.oid,
         target: table.name.quoted(),
@@ -176,7 +171,8 @@ pub(super) fn shape(table: &Table, found: &Found) -> Result<Shape, Unfit> {
             }
             continue;
         }
-        if here.identity == "a" && !is_key {
+        // What is only inserted can override it.
+        if here.identity == "a" && !is_key && !table.is_append_only() {
             return Err(Unfit::Identity { table: name(), column: column.name.clone() });
         }
         if narrows(&column.declared, &here.declared) {
@@ -220,16 +216,18 @@ pub(super) fn shape(table: &Table, found: &Found) -> Result<Shape, Unfit> {
         });
         shape.types.push(here.declared.clone());
     }
-    let key = found
-        .keys
-        .iter()
-        .find(|key| key.columns.len() == table.key.len() && table.key.iter().all(|c| key.columns.contains(c)))
-        .ok_or_else(|| Unfit::NoUniqueIndex { table: name(), key: table.key.join(", ") })?;
+    let exactly =
+        |key: &&FoundKey| key.columns.len() == table.key.len() && table.key.iter().all(|c| key.columns.contains(c));
+    let key = found.keys.iter().find(exactly);
+    if key.is_none() && !table.is_append_only() {
+        return Err(Unfit::NoUniqueIndex { table: name(), key: table.key.join(", ") });
+    }
     for (hint, column) in table.key.iter().enumerate() {
         let lacking =
             || Unfit::NoColumn { table: name(), column: column.clone(), declared: "key column".into() };
         let at = shape.columns.iter().position(|slot| slot.name == *column).ok_or_else(lacking)?;
-        let index = key.columns.iter().position(|name| name == column).ok_or_else(lacking)?;
+        let index = key.and_then(|key| Some((key, key.columns.iter().position(|name| name == column)?)));
+        let (key, index) = index.ok_or_else(lacking)?;
         shape.key.push(Slot { hint, ..shape.columns[at].clone() });
         shape.key_types.push(shape.types[at].clone());
         shape.operators.push(key.operators[index].clone());
@@ -311,14 +309,12 @@ pub(super) fn create_table(table: &Table) -> String {
         let not_null = if column.not_null { " not null" } else { "" };
         format!("{} {}{not_null}", quote_ident(&column.name), column.declared)
     };
-    let columns: Vec<String> = table.columns.iter().map(column).collect();
+    let mut parts: Vec<String> = table.columns.iter().map(column).collect();
     let key: Vec<String> = table.key.iter().map(|name| quote_ident(name)).collect();
-    format!(
-        "create table if not exists {} ({}, primary key ({}))",
-        table.name.quoted(),
-        columns.join(", "),
-        key.join(", ")
-    )
+    if !table.is_append_only() {
+        parts.push(format!("primary key ({})", key.join(", ")));
+    }
+    format!("create table if not exists {} ({})", table.name.quoted(), parts.join(", "))
 }
 
 /// Returns the statements that add a column: nullable, with the value that rows got at the source which were there before

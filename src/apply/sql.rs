@@ -42,7 +42,7 @@ pub(super) struct Texts {
     pub(super) insert: String,
     /// `update t set (…) = row`; the row in parentheses and a condition follow.
     pub(super) update: String,
-    /// ` on conflict (…) do …`.
+    /// ` on conflict (…) do …`; empty where no key tells rows apart.
     pub(super) on_conflict: String,
     /// `delete from t where `; the keys follow.
     pub(super) delete: String,
@@ -79,7 +79,10 @@ pub(super) fn texts(shape: &Shape) -> Texts {
     Texts {
         insert: format!("insert into {target} ({columns}){overriding} "),
         update: format!("update {target} set ({columns}) = row"),
-        on_conflict: format!(" on conflict ({key}) do {action}"),
+        on_conflict: match shape.key.is_empty() {
+            true => String::new(),
+            false => format!(" on conflict ({key}) do {action}"),
+        },
         delete: format!("delete from {target} where "),
         equals: compare.iter().zip(&shape.key_types).map(typed).collect(),
         compare,

@@ -21,7 +21,7 @@ use super::{name, query, template};
 
 /// Largest table, in bytes, whose rows are logged again inside the transaction of the DDL that gave them values without
 /// an event. A larger one has to be loaded.
-const RELOG_BYTES: u64 = 64 << 20;
+pub(super) const RELOG_BYTES: u64 = 64 << 20;
 
 /// Returns the first 16 hex digits of a SHA-256, as `left(encode(sha256(…), 'hex'), 16)` does at the server.
 pub(super) fn sign(text: &str) -> String {

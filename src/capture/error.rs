@@ -91,7 +91,7 @@ pub enum CaptureError {
     },
     /// The lock on a table was not to be had.
     #[error(
-        "{table} is locked by others (tried {attempts} times); run tripline init again, tables done so far stay done"
+        "{table} is locked by others (tried {attempts} times); run it again, tables done so far stay done"
     )]
     Busy {
         /// The table.

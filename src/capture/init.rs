@@ -13,6 +13,7 @@ use crate::table::{CaptureMode, TableName, quote_ident, quote_literal};
 use super::catalog::{self, Source, State};
 use super::ddl::{self, History};
 use super::error::{CaptureError, Refusal};
+use super::append;
 use super::partitions;
 use super::pattern::Patterns;
 use super::plan::{self, Plan, Wanted};
@@ -139,7 +140,7 @@ pub async fn init(
             }
         }
         for (source, plan) in decided.tables.iter().filter(|(_, plan)| !plan.statements.is_empty()) {
-            install(client, schema, source, plan).await?;
+            with_patience(&source.name, async || install(client, schema, source, plan).await).await?;
         }
     }
     let tables = decided
@@ -232,6 +233,7 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
         let wanted = Wanted {
             mode: entry.and_then(|entry| entry.mode).unwrap_or(config.capture.mode),
             key_index: entry.and_then(|entry| entry.key_index.as_deref()),
+            append_only: entry.is_some_and(|entry| entry.append_only),
             selection: &selection,
             former: history.version(&source.name),
         };
@@ -269,7 +271,15 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
                 plan.needs_snapshot = true;
             }
         }
-        if plan.needs_snapshot
+        if wanted.append_only {
+            if plan.needs_snapshot
+                && let Some(refusal) =
+                    append::log_existing(&transaction, config, &source, &selection, &mut plan).await?
+            {
+                decided.refused.push(refusal);
+                continue;
+            }
+        } else if plan.needs_snapshot
             && plan.action != Action::Installed
             && config.source.snapshot == Snapshot::Initial
         {
@@ -379,28 +389,26 @@ fn script(source: &Source, plan: &Plan) -> String {
     script
 }
 
-/// Installs one table, trying again while others hold its lock.
-async fn install(
-    client: &mut Client,
-    schema: &str,
-    source: &Source,
-    plan: &Plan,
+/// Tries again while others hold the lock of `table`.
+pub(super) async fn with_patience(
+    table: &TableName,
+    mut attempt: impl AsyncFnMut() -> Result<(), CaptureError>,
 ) -> Result<(), CaptureError> {
     let mut attempts = 1;
     loop {
-        let error = match install_once(client, schema, source, plan).await {
+        let error = match attempt().await {
             Err(CaptureError::Query { source, .. }) if is_busy(&source) => source,
             done => return done,
         };
         if attempts == LOCK_ATTEMPTS {
-            return Err(CaptureError::Busy { table: source.name.clone(), attempts, source: error });
+            return Err(CaptureError::Busy { table: table.clone(), attempts, source: error });
         }
         tokio::time::sleep(Duration::from_millis(LOCK_PAUSE_MS << (attempts - 1))).await;
         attempts += 1;
     }
 }
 
-async fn install_once(
+async fn install(
     client: &mut Client,
     schema: &str,
     source: &Source,

@@ -4,6 +4,7 @@
 //! comments in `sql/capture/reread.sql`. What is deliberately absent: event triggers (not everybody may create them),
 //! so a migration of a captured table is noticed by [`verify`] and followed by [`init`].
 
+mod append;
 mod catalog;
 mod check;
 mod ddl;
@@ -25,6 +26,7 @@ mod template;
 mod uninstall;
 mod verify;
 
+pub use append::{log_anew, repeated};
 pub use check::{Finding, Severity, findings};
 pub use error::{CaptureError, Problem, Refusal};
 pub use fingerprint::fingerprint_sql;

@@ -21,6 +21,7 @@ const MOST_COLUMNS: usize = 1600;
 pub(super) struct Wanted<'a> {
     pub(super) mode: CaptureMode,
     pub(super) key_index: Option<&'a str>,
+    pub(super) append_only: bool,
     pub(super) selection: &'a Selection,
     /// The highest version that a table of its name had before.
     pub(super) former: u32,
@@ -63,7 +64,8 @@ pub(super) fn key(
                 Some(fits) => format!("set key_index = \"{}\" in [[table]] {entry}", fits.name),
                 None => format!("or a unique index on not-null columns with key_index in [[table]] {entry}"),
             };
-            ("it has no primary key".to_owned(), format!("add one, {way}, {out}"))
+            let append = "set append_only = true there if rows are only ever inserted";
+            ("it has no primary key".to_owned(), format!("add one, {way}, {append}, {out}"))
         })?,
     };
     match usable(index) {
@@ -109,7 +111,12 @@ pub(super) fn plan(
 ) -> Result<Plan, Refusal> {
     let refuse = |why: String, way_out: String| Refusal { table: source.name.clone(), why, way_out };
     let (key_index, key) = accept(source, wanted).map_err(|(why, way)| refuse(why, way))?;
-    let mode = if source.kind == 'p' { CaptureMode::Row } else { wanted.mode };
+    let mode = match source.kind {
+        'p' => CaptureMode::Row,
+        // There is no key to read a row again by.
+        _ if wanted.append_only => CaptureMode::Statement,
+        _ => wanted.mode,
+    };
 
     let log = registered.filter(|row| row.log_exists);
     let columns = with_initial(in_log_order(wanted.selection.published(&source.columns), log), registered);
@@ -135,7 +142,7 @@ pub(super) fn plan(
     let definition = format!("{}.{trigger_sum}", sum(&functions));
     // What a selection makes of new or renamed columns is for people to say.
     let templates = match wanted.selection.is_everything() {
-        true => template::of_table(schema, log_table, mode, spec.partitioned),
+        true => template::of_table(schema, log_table, mode, spec.partitioned, wanted.append_only),
         false => serde_json::json!({}),
     };
 
@@ -370,6 +377,9 @@ fn accept(source: &Source, wanted: Wanted<'_>) -> Result<(String, Vec<KeyColumn>
             format!("run init as a role with BYPASSRLS or as the owner without FORCE, or {out}"),
         );
     }
+    if wanted.append_only {
+        return appendable(source, wanted.selection).map(|()| (String::new(), Vec::new()));
+    }
     let (index, key) = key(source, wanted.key_index)?;
     selectable(source, wanted.selection, &key)?;
     if wanted.mode == CaptureMode::Statement && source.kind != 'p' {
@@ -388,6 +398,30 @@ fn accept(source: &Source, wanted: Wanted<'_>) -> Result<(String, Vec<KeyColumn>
         }
     }
     Ok((index, key))
+}
+
+/// Accepts a table whose rows nothing tells apart.
+fn appendable(source: &Source, selection: &Selection) -> Result<(), (String, String)> {
+    let entry = format!("[[table]] name = \"{}\"", source.name);
+    let out = format!("or take it out with \"!{}\"", source.name);
+    if let Some(index) = source.indexes.iter().find(|index| index.primary) {
+        return Err((
+            format!("it is append_only and has a primary key, {}", index.name),
+            format!("take append_only out of {entry}"),
+        ));
+    }
+    selectable(source, selection, &[])?;
+    if selection.published(&source.columns).is_empty() {
+        return Err(("it is append_only and has no column to tell of a row".to_owned(), out));
+    }
+    if source.has_virtual {
+        return Err((
+            "it is append_only and has a virtual generated column, which only shows when a row is read again by its key"
+                .to_owned(),
+            format!("make the column STORED, give the table a key, {out}"),
+        ));
+    }
+    Ok(())
 }
 
 /// Accepts what of a table is to be captured.

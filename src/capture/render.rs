@@ -48,6 +48,7 @@ pub(super) struct Spec<'a> {
     pub(super) partitioned: bool,
     /// As they are logged.
     pub(super) columns: &'a [Column],
+    /// Empty for a table that is append-only.
     pub(super) key: &'a [KeyColumn],
     /// Text that the functions make must not follow the writer's settings. Each setting costs every call, so only
     /// functions that make some have them.
@@ -95,7 +96,7 @@ impl Spec<'_> {
 
     /// Tells whether the columns are left open: the text is a template (see [`super::template`]).
     fn is_open(&self) -> bool {
-        self.key.first().is_some_and(|key| key.name == template::KEY)
+        self.columns.first().is_some_and(|column| column.name == template::KEY)
     }
 
     /// A list over all columns.
@@ -108,12 +109,25 @@ impl Spec<'_> {
 
     /// A list over the key columns, which are numbered.
     fn each_key(&self, each: impl Fn(&str, &KeyColumn) -> String, separator: &str) -> String {
-        if self.is_open() {
-            return template::keys(separator, &each(template::PLACE, &self.key[0]));
+        if let (true, [key]) = (self.is_open(), self.key) {
+            return template::keys(separator, &each(template::PLACE, key));
         }
         let keys: Vec<String> =
             self.key.iter().enumerate().map(|(i, key)| each(&i.to_string(), key)).collect();
         keys.join(separator)
+    }
+
+    /// The columns that a D names: the key's, or all of them where nothing else tells of the row.
+    fn names(&self) -> String {
+        match self.key {
+            [] => self.each_column(|column| quote_ident(&column.name), ", "),
+            _ => self.each_key(|_, key| quote_ident(&key.name), ", "),
+        }
+    }
+
+    /// Their values in the row `from`, as they are logged.
+    fn named(&self, from: &str) -> String {
+        if self.key.is_empty() { self.row(from) } else { self.keys_cast(from) }
     }
 
     fn is_key(&self, column: &Column) -> bool {
@@ -215,7 +229,7 @@ impl Spec<'_> {
                 // The text tells apart what the type calls equal.
                 let text = |key: &KeyColumn| format!(", u.{}::pg_catalog.text", quote_ident(&key.name));
                 let texts: String = match self.is_open() {
-                    true => template::loose_keys(&text(&self.key[0])),
+                    true => self.key.first().map(|key| template::loose_keys(&text(key))).unwrap_or_default(),
                     false => self.key.iter().filter(|key| key.loose).map(text).collect(),
                 };
                 format!(
@@ -277,7 +291,7 @@ impl Spec<'_> {
             ("log", self.log()),
             ("source", self.source.quoted()),
             ("columns", self.each_column(name, ", ")),
-            ("key_columns", self.each_key(|_, key| quote_ident(&key.name), ", ")),
+            ("key_columns", self.names()),
             ("row", self.row("t")),
             ("row_s", self.each_column(|column| format!("s.{}", name(column)), ", ")),
             ("row_aliases", self.each_column(|column| format!("r.{}", name(column)), ", ")),
@@ -293,7 +307,7 @@ impl Spec<'_> {
             ("key_old", self.keys("old")),
             ("key_new", self.keys("new")),
             ("key_k_cast", self.keys_cast("k")),
-            ("key_t_cast", self.keys_cast("t")),
+            ("key_t_cast", self.named("t")),
             ("key_old_cast", self.keys_cast("old")),
             ("key_new_cast", self.keys_cast("new")),
             ("lookup_k", self.lookup("k")),
@@ -365,6 +379,22 @@ impl Spec<'_> {
         };
         let mut functions = Vec::new();
         match self.mode {
+            CaptureMode::Row if self.key.is_empty() => {
+                functions.push(function("row", include_str!("../../sql/capture/append_row.sql"), &[]));
+            }
+            _ if self.key.is_empty() => {
+                functions.push(function(
+                    "insert",
+                    include_str!("../../sql/capture/statement_insert.sql"),
+                    &[],
+                ));
+                for (event, template) in [
+                    ("update", include_str!("../../sql/capture/append_update.sql")),
+                    ("delete", include_str!("../../sql/capture/append_delete.sql")),
+                ] {
+                    functions.push(function(event, template, &[]));
+                }
+            }
             CaptureMode::Reread => {
                 let template = match self.loose() {
                     true => include_str!("../../sql/capture/reread_loose.sql"),
@@ -490,9 +520,12 @@ mod tests {
     fn every_template_renders_with_hostile_names() {
         let columns = [column("id", "int8"), column("we\"ird {{row}}", "text")];
         let source = TableName::new("s", "t'x");
-        for mode in [CaptureMode::Reread, CaptureMode::Row, CaptureMode::Statement] {
+        let modes = [CaptureMode::Reread, CaptureMode::Row, CaptureMode::Statement];
+        let ways = modes.into_iter().flat_map(|mode| [(mode, false), (mode, true)]);
+        for (mode, keyless) in ways {
             for loose in [false, true] {
                 let key = [KeyColumn { name: "id".into(), operator: "operator(pg_catalog.=)".into(), loose }];
+                let key = if keyless { &[][..] } else { &key };
                 let filter = loose.then(|| "we {{row}}".to_owned());
                 let selection = Selection { filter, ..Selection::default() };
                 let spec = Spec {
@@ -502,7 +535,7 @@ mod tests {
                     mode,
                     partitioned: mode == CaptureMode::Row,
                     columns: &columns,
-                    key: &key,
+                    key,
                     asks_settings: loose,
                     selection: &selection,
                 };

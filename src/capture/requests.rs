@@ -120,7 +120,7 @@ pub async fn request_initial(
     let is_new = |captured: &&Captured| {
         let counts = |request: &&Requested| request.note.as_deref() != Some(NOT_CAPTURED);
         let known = known.iter().filter(counts).any(|request| request.relation == captured.oid);
-        !captured.table.key.is_empty() && !known
+        !captured.table.is_append_only() && !known
     };
     let mut names = Vec::new();
     for captured in tables.iter().copied().filter(is_new) {

@@ -53,16 +53,33 @@ fn column(name: &str) -> Column {
 }
 
 /// Returns the templates of a captured table, as JSON.
-pub(super) fn of_table(schema: &str, log_table: &str, mode: CaptureMode, partitioned: bool) -> Value {
-    let mut texts = of_new_table(schema, log_table, mode, partitioned);
+pub(super) fn of_table(
+    schema: &str,
+    log_table: &str,
+    mode: CaptureMode,
+    partitioned: bool,
+    append_only: bool,
+) -> Value {
+    let mut texts = of_any_table(schema, log_table, mode, partitioned, append_only);
     if let Some(texts) = texts.as_object_mut() {
         texts.remove("log");
     }
     texts
 }
 
-/// Returns the same with the statement that creates the log table.
+/// Returns those of a table that has a key.
 fn of_new_table(schema: &str, log_table: &str, mode: CaptureMode, partitioned: bool) -> Value {
+    of_any_table(schema, log_table, mode, partitioned, false)
+}
+
+/// Returns the same with the statement that creates the log table.
+fn of_any_table(
+    schema: &str,
+    log_table: &str,
+    mode: CaptureMode,
+    partitioned: bool,
+    append_only: bool,
+) -> Value {
     let source = TableName::new(TABLE[0], TABLE[1]);
     let columns = [column(KEY), column(NAME)];
     let everything = Selection::default();
@@ -75,7 +92,7 @@ fn of_new_table(schema: &str, log_table: &str, mode: CaptureMode, partitioned: b
             mode,
             partitioned,
             columns: &columns,
-            key: &key,
+            key: if append_only { &[] } else { &key },
             asks_settings: true,
             selection: &everything,
         };

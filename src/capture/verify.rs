@@ -153,6 +153,7 @@ fn table_problems(row: &Registered, source: Option<&Source>, moved: &Moved, prob
         add("log.gone", format!("the log table {} is missing", row.log_table), &again);
     }
     match plan::key(source, Some(&row.key_index)) {
+        _ if row.key.is_empty() => {}
         Err((why, _)) => add("key", why, &again),
         Ok((_, key)) => {
             if key.iter().map(|key| &key.name).ne(&row.key) {

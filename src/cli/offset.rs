@@ -2,15 +2,16 @@
 
 use super::{OffsetAction, Outcome, snapshot};
 use crate::apply;
-use crate::capture::{self, Requested};
+use crate::capture::{self, Captured, Requested};
 use crate::config::{Config, Snapshot};
 use crate::consume;
 use crate::error::Error;
 use crate::mirror;
 use crate::offset::{self, OffsetDir, Stored};
+use crate::position::Position;
 use crate::publish::{delete_group, delete_topics, read_last_cut};
 use crate::runtime::{first, forward};
-use crate::session;
+use crate::session::{self, Client};
 use crate::table::TableName;
 use crate::tail::{Back, rewind};
 
@@ -73,6 +74,13 @@ impl Reset {
         let captured = capture::load(&client, &config.capture.schema).await?;
         let tables: Vec<TableName> = captured.iter().map(|captured| captured.table.name.clone()).collect();
         let targets: Vec<TableName> = tables.iter().map(|table| config.rename.name(table)).collect();
+        if !self.clear_destination {
+            let stored = tokio::task::block_in_place(|| -> Result<_, Error> {
+                let recorded = read_last_cut(config, None)?;
+                Ok(recorded.map_or_else(|| first(config).position, |recorded| recorded.cut.position))
+            })?;
+            once(config, &client, &captured, &stored, 0).await?;
+        }
         for line in self.plan(config, &targets) {
             println!("{} {line}", if yes { "will" } else { "would" });
         }
@@ -146,6 +154,24 @@ impl Reset {
     }
 }
 
+/// Refuses to publish again, from `offset` on, what would then stand twice at the destination.
+async fn once(
+    config: &Config,
+    client: &Client,
+    captured: &[Captured],
+    published: &Position,
+    offset: u64,
+) -> Result<(), Error> {
+    if config.destination.is_none() {
+        return Ok(());
+    }
+    let shown = published.inside.as_ref().map_or(&published.base, |inside| &inside.until);
+    match capture::repeated(client, captured, shown, offset).await? {
+        Some(table) => Err(Error::Twice { table }),
+        None => Ok(()),
+    }
+}
+
 /// Moves the position back behind the last cut, which tells what is published.
 async fn rewound(config: &Config, to: &Back, yes: bool) -> Result<Outcome, Error> {
     let (lock, mut stored) = tokio::task::block_in_place(|| -> Result<_, Error> {
@@ -163,6 +189,7 @@ async fn rewound(config: &Config, to: &Back, yes: bool) -> Result<Outcome, Error
     println!("rows           {} in the log are published and applied again", rewound.rows);
     let mut client = session::connect("source", config.source_url()?, "rewind").await?;
     let captured = capture::load(&client, &config.capture.schema).await?;
+    once(config, &client, &captured, &stored.position, rewound.position.offset).await?;
     let requested = capture::requested(&client, &config.capture.schema, &config.pipeline).await?;
     // What a reload has put right, the log alone would put wrong again.
     let undone = |oid: u32| {

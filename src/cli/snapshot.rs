@@ -53,8 +53,13 @@ impl Asked<'_> {
             println!("{name}: {} requests given up", given_up.len());
             return Ok(());
         }
-        if captured.table.key.is_empty() {
-            return Err(Error::NoKeyToCopyBy { table: name.clone() });
+        if captured.table.is_append_only() {
+            if self.condition.is_some() {
+                return Err(Error::NoPart { table: name.clone() });
+            }
+            capture::log_anew(client, captured).await?;
+            println!("{name}: all its rows are logged anew, behind a truncate");
+            return Ok(());
         }
         // A part of the rows says nothing about those that are gone.
         let what = Request { sweeps: self.condition.is_none(), condition: self.condition };
@@ -109,7 +114,7 @@ pub(super) async fn again(
     let all = |request: &&Requested| !request.ended && request.sweeps && !request.partial;
     let open = |oid: u32| known.iter().filter(all).any(|request| request.relation == oid);
     for captured in in_order(client, captured).await? {
-        if wanted(captured.oid) && !open(captured.oid) && !captured.table.key.is_empty() {
+        if wanted(captured.oid) && !open(captured.oid) && !captured.table.is_append_only() {
             let what = Request { sweeps: true, condition: None };
             capture::request(client, schema, pipeline, captured, what).await?;
         }

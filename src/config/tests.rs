@@ -250,6 +250,8 @@ fn what_makes_no_sense_is_refused_by_key() {
         ("[[table]]\nname = 'orders'", "table.name"),
         ("[[table]]\nname = 'a.*'", "table.name"),
         ("[[table]]\nname = 'a.b'\n[[table]]\nname = 'a.b'", "table.name"),
+        ("[[table]]\nname = 'a.b'\nappend_only = true\nkey_index = 'i'", "table.name"),
+        ("[[table]]\nname = 'a.b'\nappend_only = true\nmode = 'reread'", "table.name"),
     ] {
         has(&refused(more, &[]), &[key]);
     }

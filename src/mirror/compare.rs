@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
 use super::clickhouse::Server;
@@ -36,6 +37,11 @@ impl Digest {
             hash[from..from + 8].iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
         };
         Self(half(0), half(8))
+    }
+
+    /// Returns the first half of the SHA-256 in hexadecimal.
+    pub fn hex(self) -> String {
+        HEXLOWER.encode(&[self.0.to_le_bytes(), self.1.to_le_bytes()].concat())
     }
 
     /// Returns the bucket of a key with this hash.
@@ -97,9 +103,9 @@ impl Mirrored {
         Ok(Self { server, plan, view: sql::qualified(&config.database, &view) })
     }
 
-    /// Hashes a row's key; `key` is its JSON object. `None` when the mirror could not hold it.
+    /// Hashes a row's key; `key` is its JSON object, that of the whole row where the table has no key. `None` when the mirror could not hold it.
     pub fn key(&self, key: &Row<'_>) -> Option<Digest> {
-        self.hash(key, true)
+        self.hash(key, !self.plan.table.is_append_only())
     }
 
     /// Hashes a row; `row` is its JSON object. `None` when the mirror could not hold it.
@@ -148,6 +154,7 @@ impl Mirrored {
     }
 
     fn key_columns(&self) -> impl Iterator<Item = &str> + Clone {
-        self.columns().filter(|name| self.plan.table.key.iter().any(|key| key == name))
+        let Table { key, .. } = &*self.plan.table;
+        self.columns().filter(move |name| key.is_empty() || key.iter().any(|key| key == name))
     }
 }

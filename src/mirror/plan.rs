@@ -65,18 +65,17 @@ impl Existing {
             ));
         }
         let mut sorted = sql::sorting_key(&self.sorting_key).unwrap_or_default();
-        let mut key = table.key.clone();
+        let mut key: Vec<&str> = sql::key(table).collect();
+        let named = key.join(", ");
         sorted.sort_unstable();
         key.sort_unstable();
         if sorted != key {
             return Err(format!(
-                "{target} is ordered by ({}) instead of the key ({}) of {}: {recreate}",
-                self.sorting_key,
-                table.key.join(", "),
-                table.name
+                "{target} is ordered by ({}) instead of the key ({named}) of {}: {recreate}",
+                self.sorting_key, table.name
             ));
         }
-        for (name, ty) in [(sql::VERSION, "UInt64"), (sql::DELETED, "UInt8")] {
+        for (name, ty) in sql::own(table) {
             if self.column(name) != Some(ty) {
                 return Err(format!("{target} has no column {name} of type {ty}: {recreate}"));
             }
@@ -176,11 +175,12 @@ impl TablePlan {
             columns.push(PlanColumn { ty, kind: column.kind(), key, policy, instead_of, told });
             types.push(found);
         }
-        types.extend(["UInt64", "UInt8"]);
-        let names = table.columns.iter().map(|column| column.name.as_str());
+        types.extend(sql::own(table).map(|(_, ty)| ty));
+        let own = sql::own(table).map(|(name, _)| name);
+        let names = table.columns.iter().map(|column| column.name.as_str()).chain(own);
         let mut header = Vec::new();
         rowbinary::encode_len(types.len(), &mut header);
-        for text in names.clone().chain([sql::VERSION, sql::DELETED]).chain(types) {
+        for text in names.clone().chain(types) {
             rowbinary::encode_str(text.as_bytes(), &mut header);
         }
         let insert = sql::insert(&target, names);
@@ -195,7 +195,8 @@ impl TablePlan {
         }
     }
 
-    /// Appends the row of a change: its values, for a delete the key alone, then version and deletion mark.
+    /// Appends the row of a change: its values, for a delete the key alone, then the mirror's own: the row's number where
+    /// that is its key, version and deletion mark.
     pub(super) fn encode(&self, change: &Change, out: &mut Vec<u8>) -> Result<(), TargetError> {
         let deleted = change.op == Op::Delete;
         let mut scratch = Vec::new();
@@ -219,6 +220,9 @@ impl TablePlan {
             if kept > 0 {
                 self.kept(index, kept);
             }
+        }
+        if self.table.is_append_only() {
+            out.extend_from_slice(&change.cdc_id.to_le_bytes());
         }
         out.extend_from_slice(&change.cdc_id.to_le_bytes());
         out.push(u8::from(deleted));

@@ -9,6 +9,8 @@ use crate::table::{Column, Table, TableName};
 pub(super) const VERSION: &str = "_version";
 /// Column that is 1 for rows that are gone.
 pub(super) const DELETED: &str = "_deleted";
+/// Column with the `cdc_id` of the row itself, in place of a key where the table has none: a row that comes again folds.
+pub(super) const CDC_ID: &str = "_cdc_id";
 /// Column with the time of the insert, for people.
 pub(super) const SYNCED_AT: &str = "_synced_at";
 /// Inserts whose tokens a table remembers.
@@ -76,6 +78,17 @@ fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(quote).collect::<Vec<_>>().join(", ")
 }
 
+/// Returns the columns by which the rows of a table are told apart.
+pub(super) fn key(table: &Table) -> impl Iterator<Item = &str> {
+    table.key.iter().map(String::as_str).chain(table.is_append_only().then_some(CDC_ID))
+}
+
+/// Returns the mirror's own columns that every insert carries, each with its type.
+pub(super) fn own(table: &Table) -> impl Iterator<Item = (&'static str, &'static str)> + Clone {
+    let cdc_id = table.is_append_only().then_some((CDC_ID, "UInt64"));
+    cdc_id.into_iter().chain([(VERSION, "UInt64"), (DELETED, "UInt8")])
+}
+
 /// Creates the database.
 pub(super) fn create_database(database: &str) -> String {
     format!("CREATE DATABASE IF NOT EXISTS {}", quote(database))
@@ -92,8 +105,11 @@ pub(super) fn create_table(target: &str, table: &Table, policies: &Policies) -> 
         format!("{} {ty}{}, ", quote(&column.name), mark(table, column))
     });
     let comment = evolve::table_mark(table).map(|mark| format!(" COMMENT {}", literal(&mark)));
-    let columns: String = columns.collect();
-    let key = quoted_list(table.key.iter().map(String::as_str));
+    let mut columns: String = columns.collect();
+    if table.is_append_only() {
+        columns.push_str(&format!("{CDC_ID} UInt64, "));
+    }
+    let key = quoted_list(key(table));
     format!(
         "CREATE TABLE IF NOT EXISTS {target} ({columns}{VERSION} UInt64, {DELETED} UInt8, \
          {SYNCED_AT} DateTime64(3, 'UTC') DEFAULT now64(3)) \
@@ -147,15 +163,15 @@ pub(super) fn create_view(view: &str, target: &str, table: &Table) -> String {
     format!("CREATE OR REPLACE VIEW {view} AS SELECT {columns} FROM {target} FINAL WHERE {DELETED} = 0")
 }
 
-/// Inserts rows of the given columns and the mirror's version and deletion mark.
+/// Inserts rows of the given columns.
 pub(super) fn insert<'a>(target: &str, columns: impl IntoIterator<Item = &'a str>) -> String {
-    let columns = quoted_list(columns.into_iter().chain([VERSION, DELETED]));
+    let columns = quoted_list(columns);
     format!("INSERT INTO {target} ({columns}) FORMAT RowBinaryWithNamesAndTypes")
 }
 
 /// Marks every row as deleted whose newest version is older than the truncate's.
 pub(super) fn truncate(target: &str, table: &Table, cdc_id: u64) -> String {
-    let key = quoted_list(table.key.iter().map(String::as_str));
+    let key = quoted_list(key(table));
     format!(
         "INSERT INTO {target} ({key}, {VERSION}, {DELETED}) SELECT {key}, {cdc_id}, 1 FROM {target} FINAL \
          WHERE {DELETED} = 0 AND {VERSION} < {cdc_id}"

@@ -19,7 +19,7 @@ use crate::config;
 use crate::consume::{Batch, Resumed, Target, TargetError};
 use crate::failpoint;
 use crate::rename::Renames;
-use crate::table::{Table, TableName};
+use crate::table::{Column, Table, TableName};
 
 /// Tables that are inserted into at the same time.
 const PARALLEL_TABLES: usize = 4;
@@ -231,11 +231,13 @@ impl<S: ProgressStore> ClickHouseTarget<S> {
 
     /// Notes that `name` belongs to `table`; returns whether this schema version is the newest one seen.
     fn claim(&mut self, name: &str, table: &Table) -> Result<bool, TargetError> {
-        if table.key.is_empty() || table.key_indexes().len() != table.key.len() {
-            return Err(error::setup(format!("{} has no key; a mirror needs one", table.name)));
+        if table.key_indexes().len() != table.key.len() {
+            return Err(error::setup(format!("{} lacks columns of its key", table.name)));
         }
-        let reserved = [sql::VERSION, sql::DELETED, sql::SYNCED_AT];
-        if let Some(column) = table.columns.iter().find(|column| reserved.contains(&column.name.as_str())) {
+        let is_reserved = |column: &&Column| {
+            column.name == sql::SYNCED_AT || sql::own(table).any(|(name, _)| name == column.name)
+        };
+        if let Some(column) = table.columns.iter().find(is_reserved) {
             return Err(error::setup(format!(
                 "column {} of {} has a name that the mirror needs for itself; rename it or leave the table out",
                 column.name, table.name

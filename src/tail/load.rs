@@ -188,7 +188,7 @@ impl Tail {
             self.loads.looked = Some(Instant::now());
             table = place(&self.captured);
         }
-        let Some(table) = table.filter(|&table| !self.tables[table].table.key.is_empty()) else {
+        let Some(table) = table.filter(|&table| !self.tables[table].table.is_append_only()) else {
             tracing::warn!(
                 run = request.run,
                 "the table of a snapshot request is not captured, or has no key"

@@ -92,6 +92,19 @@ pub enum TailError {
         #[source]
         source: WireError,
     },
+    /// A table of which only rows come has a change that is none.
+    #[error(
+        "{table} is append_only, but its log row with cdc_id {cdc_id} says that rows were updated or deleted (or that DDL \
+         did so), and no key says which: nothing behind it is published. `tripline snapshot {table}` logs all rows that \
+         the table has now behind a truncate, while its writers wait, and both targets become as it is; or capture the \
+         table with a key"
+    )]
+    NotAppended {
+        /// Captured table.
+        table: TableName,
+        /// The row.
+        cdc_id: u64,
+    },
     /// The captured tables are no longer as capture needs them.
     #[error(transparent)]
     Capture(#[from] CaptureError),

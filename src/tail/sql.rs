@@ -181,10 +181,21 @@ pub(super) fn copy_window(
                 quote_literal(&query.until.to_string()),
                 quote_literal(&query.base.to_string()),
             ));
+            if table.table.is_append_only() {
+                sql.push_str(&without_overtaken(&table.log_table));
+            }
             sql
         })
         .collect();
     format!("copy ({} order by cdc_id limit {}) to stdout", selects.join(" union all "), query.rows)
+}
+
+/// Leaves out updates and deletes that a truncate follows, in this pass or a later one: nothing of them will be left.
+fn without_overtaken(log_table: &TableName) -> String {
+    format!(
+        " and not (c.cdc_op in ('U', 'D') and c.cdc_id < coalesce((select max(l.cdc_id) from {} l where l.cdc_op = 'T'), 0))",
+        log_table.quoted()
+    )
 }
 
 /// Who the server is.

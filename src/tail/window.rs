@@ -112,6 +112,9 @@ impl WindowBuilder {
         let (Some(op), Some(at_micros)) = (op, at_micros) else {
             return Err(wrong(WireError::Text { kind: "cdc_op or cdc_at" }));
         };
+        if table.table.is_append_only() && matches!(op, Op::Update | Op::Delete) {
+            return Err(TailError::NotAppended { table: table.table.name.clone(), cdc_id });
+        }
         let columns: Vec<Field<'_>> = fields.take(table.encoder.width()).collect();
         let origin = Origin { cdc_id, txid, pass: self.pass, at_micros, now_millis: self.now_millis };
         self.add(index, op, &columns, origin)?;
@@ -138,7 +141,7 @@ impl WindowBuilder {
         let table = &self.tables[index];
         let wrong = |source: WireError| TailError::Row { table: table.table.name.clone(), cdc_id, source };
         let start = self.bytes.len();
-        table.encoder.key(op, columns, &mut self.bytes).map_err(wrong)?;
+        table.encoder.key(op, columns, cdc_id, &mut self.bytes).map_err(wrong)?;
         let middle = self.bytes.len();
         table.encoder.value(op, columns, origin, &mut self.bytes).map_err(wrong)?;
         if std::str::from_utf8(&self.bytes[start..]).is_err() {

@@ -15,7 +15,7 @@ use crate::config::{self, Config};
 use crate::consume::GroupOffsets;
 use crate::event::Op;
 use crate::mirror::{BUCKETS, Bucket, Digest, Mirrored, Policies};
-use crate::table::quote_ident;
+use crate::table::{Column, quote_ident};
 use crate::wire::{Field, Fields, Row, TableEncoder, WireError, cuts_topic};
 
 /// Rows whose hashes are held at a time.
@@ -154,21 +154,35 @@ impl Looker<'_> {
         let theirs = self.mirror.rows(buckets).await?;
         let Some(in_flight) = self.open(base).await? else { return Ok(None) };
         let still = |key: &Digest| wanted(key) && !in_flight.contains(key);
-        let mut theirs: HashMap<Digest, Digest> = theirs.into_iter().filter(|(key, _)| still(key)).collect();
+        // Without a key of its own a row may be there several times.
+        let mut there: HashMap<Digest, (Digest, u64)> = HashMap::new();
+        for (key, row) in theirs.into_iter().filter(|(key, _)| still(key)) {
+            there.entry(key).or_insert((row, 0)).1 += 1;
+        }
         self.scan(|json, key, row| {
             if !still(&key) {
                 return Ok(());
             }
             found.rows += 1;
-            match theirs.remove(&key) {
-                None => found.note(Difference::Missing, || self.raw(json)),
-                Some(there) if Some(there) != row => found.note(Difference::Changed, || self.raw(json)),
-                Some(_) => Ok(()),
+            match there.get_mut(&key).filter(|(_, times)| *times > 0) {
+                None => found.note(Difference::Missing, || self.name(json, key)),
+                Some((there, times)) => {
+                    *times -= 1;
+                    match Some(*there) == row {
+                        true => Ok(()),
+                        false => found.note(Difference::Changed, || self.name(json, key)),
+                    }
+                }
             }
         })
         .await?;
-        let extra: Vec<Digest> = theirs.into_keys().collect();
-        if !extra.is_empty() {
+        let extra = there.into_iter().flat_map(|(key, (_, times))| (0..times).map(move |_| key));
+        let extra: Vec<Digest> = extra.collect();
+        if self.captured.table.is_append_only() {
+            for key in extra {
+                found.note(Difference::Extra, || self.name(&[], key))?;
+            }
+        } else if !extra.is_empty() {
             let names = self.mirror.names(&extra[..extra.len().min(NAMED)]).await?;
             for name in &names {
                 found.note(Difference::Extra, || self.raw(name.trim_end().as_bytes()))?;
@@ -177,6 +191,14 @@ impl Looker<'_> {
             found.differing += (extra.len() - names.len()) as u64;
         }
         Ok(Some(in_flight.into_iter().filter(wanted).collect()))
+    }
+
+    /// Names a row by its key, or by its hash where it has none.
+    fn name(&self, json: &[u8], key: Digest) -> Result<Box<RawValue>, VerifyError> {
+        match self.captured.table.is_append_only() {
+            true => super::row_name(&self.captured.table.name, &key.hex()),
+            false => self.raw(json),
+        }
     }
 
     fn raw(&self, json: &[u8]) -> Result<Box<RawValue>, VerifyError> {
@@ -195,7 +217,8 @@ impl Looker<'_> {
         }
         let (snapshot, system) = self.source.snapshot().await?;
         base.accept(&snapshot, system)?;
-        let columns = table.columns.iter().map(|column| match table.key.contains(&column.name) {
+        let tells = |column: &Column| table.is_append_only() || table.key.contains(&column.name);
+        let columns = table.columns.iter().map(|column| match tells(column) {
             true => format!("t.{}", quote_ident(&column.name)),
             false => "null".to_owned(),
         });
@@ -213,10 +236,14 @@ impl Looker<'_> {
         Ok(Some(keys))
     }
 
-    /// Returns JSON and hash of the key in a row of the log or of the table.
+    /// Returns JSON and hash of the key in a row of the log or of the table; of the whole row where it has none.
     fn key(&self, fields: &[Field<'_>]) -> Result<(Vec<u8>, Option<Digest>), VerifyError> {
         let mut json = Vec::new();
-        self.encoder.key(Op::Read, fields, &mut json).map_err(|error| self.row_error(error))?;
+        let written = match self.captured.table.is_append_only() {
+            true => self.encoder.row(fields, &mut json),
+            false => self.encoder.key(Op::Read, fields, 0, &mut json),
+        };
+        written.map_err(|error| self.row_error(error))?;
         let hash = self.mirror.key(&Row::parse(&json).map_err(|error| self.row_error(error))?);
         Ok((json, hash))
     }

@@ -118,6 +118,11 @@ pub(crate) fn choose(captured: Vec<Captured>, names: &[String]) -> Result<Vec<Ca
     Ok(chosen.collect())
 }
 
+/// Names a row that has no key, by the hexadecimal SHA-256 of what is compared of it.
+fn row_name(table: &TableName, sha256: &str) -> Result<Box<RawValue>, VerifyError> {
+    raw(table, format!(r#"{{"row_sha256":"{sha256}"}}"#).into_bytes())
+}
+
 /// Takes over JSON that was written here.
 fn raw(table: &TableName, json: Vec<u8>) -> Result<Box<RawValue>, VerifyError> {
     let text = String::from_utf8(json).ok().and_then(|text| RawValue::from_string(text).ok());

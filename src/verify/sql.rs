@@ -34,9 +34,13 @@ pub(super) enum Wanted {
 }
 
 impl Texts {
-    /// Prepares them from the relation to read, the columns compared, and among those the key's, in its order.
-    pub(super) fn new(relation: String, columns: &[Compared], key: &[&Compared]) -> Self {
-        let names: Vec<String> = key.iter().map(|compared| compared.text()).collect();
+    /// Prepares them from the relation to read, the columns compared, and among those the key's, in its order; `named`
+    /// when the key's values may be read for people.
+    pub(super) fn new(relation: String, columns: &[Compared], key: &[&Compared], named: bool) -> Self {
+        let names: Vec<String> = match named {
+            true => key.iter().map(|compared| compared.text()).collect(),
+            false => vec!["null::text".to_owned()],
+        };
         Self { relation, key: joined(key.iter().copied()), row: joined(columns), names: names.join(", ") }
     }
 

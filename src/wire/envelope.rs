@@ -69,10 +69,20 @@ impl TableEncoder {
         self.columns.len()
     }
 
-    /// Appends the message key: the JSON object of the key columns; `{}` for a truncate.
-    pub fn key(&self, op: Op, fields: &[Field<'_>], out: &mut Vec<u8>) -> Result<(), WireError> {
+    /// Appends the message key: the JSON object of the key columns, or of the `cdc_id` where there are none; `{}` for a
+    /// truncate.
+    pub fn key(
+        &self,
+        op: Op,
+        fields: &[Field<'_>],
+        cdc_id: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
         out.push(b'{');
         if op != Op::Truncate {
+            if self.key.is_empty() {
+                number(out, br#""cdc_id":"#, cdc_id as i64);
+            }
             for (column, name) in &self.key {
                 self.member(name, *column, fields, out)?;
             }
@@ -91,7 +101,7 @@ impl TableEncoder {
     ) -> Result<(), WireError> {
         out.extend_from_slice(br#"{"before":"#);
         match op {
-            Op::Delete => self.key(op, fields, out)?,
+            Op::Delete => self.key(op, fields, at.cdc_id, out)?,
             _ => out.extend_from_slice(b"null"),
         }
         out.extend_from_slice(br#","after":"#);

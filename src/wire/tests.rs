@@ -107,7 +107,7 @@ fn message(op: Op, line: &[u8]) -> (String, Vec<u8>) {
     let fields: Vec<_> = Fields::new(line).collect();
     let origin = Origin { cdc_id: 9, txid: 8, pass: 3, at_micros: 1_500_000, now_millis: 2 };
     let (mut key, mut value) = (Vec::new(), Vec::new());
-    encoder.key(op, &fields, &mut key).unwrap();
+    encoder.key(op, &fields, origin.cdc_id, &mut key).unwrap();
     encoder.value(op, &fields, origin, &mut value).unwrap();
     (String::from_utf8(key).unwrap(), value)
 }

@@ -175,7 +175,7 @@ fn change(table: &Arc<Table>, op: Op, line: &str) -> Change {
     let cdc_id = IDS.fetch_add(1, Ordering::Relaxed);
     let origin = Origin { cdc_id, txid: 1, pass: 1, at_micros: 0, now_millis: 0 };
     let (mut key, mut value) = (Vec::new(), Vec::new());
-    encoder.key(op, &fields, &mut key).unwrap();
+    encoder.key(op, &fields, cdc_id, &mut key).unwrap();
     encoder.value(op, &fields, origin, &mut value).unwrap();
     let Envelope { op, row, .. } = Envelope::read(&value).unwrap();
     Change { cdc_id, table: Arc::clone(table), op, key: key.into(), value: value.into(), row }

@@ -83,7 +83,8 @@ $tripline$;
 revoke execute on function {{schema}}.request(oid, boolean, text) from public;
 
 -- Logs the rows of a table (or of one partition) again, so that its targets get them: where DDL gave rows values without
--- an event, or a table comes with rows. A snapshot of a large one is requested instead. Returns whether it logged them.
+-- an event, or a table comes with rows. A snapshot of a large one is requested instead. With T as the operation a T comes
+-- first, and the rows as I. Returns whether it logged them.
 create or replace function {{schema}}.relog(wanted oid, leaf oid, op "char") returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -96,8 +97,17 @@ begin
   select greatest(sum(pg_table_size(p.relid)), pg_table_size(coalesce(leaf, wanted))) into size
   from pg_partition_tree(coalesce(leaf, wanted)) p;
   if size > {{relog_bytes}} then
-    perform {{schema}}.request(wanted, true, null);
+    if r.key_columns = '{}' then
+      -- Without a key there is nothing to copy rows by: the publisher halts here, and says what a person can do.
+      execute format('insert into %I.%I (cdc_op) values (%L)', {{schema_literal}}, r.log_table, 'U');
+    else
+      perform {{schema}}.request(wanted, true, null);
+    end if;
     return false;
+  end if;
+  if op = 'T' then
+    execute format('insert into %I.%I (cdc_op) values (%L)', {{schema_literal}}, r.log_table, op);
+    op := 'I';
   end if;
   execute {{schema}}.fill(r.templates ->> 'relog',
       {{schema}}.facts(r, {{schema}}.key_index({{schema}}.describe(array[wanted]) -> 0, r.key_index,
@@ -184,17 +194,17 @@ begin
   if same and why is null and leaves_now = r.leaves and (index is null or index ->> 'name' = r.key_index) then
     return;
   end if;
-  if index is null and same then
+  if index is null and same and r.key_columns <> '{}' then
     -- The functions still work; check says what is missing.
     return;
   end if;
   if {{schema}}.refusal(described) is not null then
     raise exception '%', {{schema}}.refusal(described);
-  elsif index is null then
+  elsif index is null and r.key_columns <> '{}' then
     raise exception 'its key (%) is gone', array_to_string(r.key_columns, ', ');
   end if;
   if same then
-    update {{schema}}.tables t set key_index = index ->> 'name' where t.relation = wanted;
+    update {{schema}}.tables t set key_index = coalesce(index ->> 'name', '') where t.relation = wanted;
   else
     boundary := nextval({{sequence_literal}}::regclass);
     perform {{schema}}.keep_shape(r, boundary, false);
@@ -211,12 +221,17 @@ begin
       schema_name = described ->> 'schema', table_name = described ->> 'name', columns = new,
       log_columns = {{schema}}.log_numbers(r.log_relation, new),
       key_columns = array(select k ->> 'name' from jsonb_array_elements(index -> 'columns') k),
-      key_index = index ->> 'name', after_id = boundary,
+      key_index = coalesce(index ->> 'name', ''), after_id = boundary,
       named_by_ddl = r.named_by_ddl or r.schema_name <> described ->> 'schema' or r.table_name <> described ->> 'name',
       version = {{schema}}.next_version(r.version, described ->> 'schema', described ->> 'name')
     where t.relation = wanted;
   end if;
   perform {{schema}}.put(wanted, before);
+  if r.key_columns = '{}' and (why is not null or not r.leaves <@ leaves_now) then
+    -- No key says which rows are gone or other ones now: all that stay are logged behind a T.
+    perform {{schema}}.relog(wanted, null, 'T');
+    return;
+  end if;
   -- Partitions that went take their rows along, those that came bring some.
   for leaf in select l from unnest(r.leaves) l where l <> all (leaves_now) loop
     if exists (select from pg_class c where c.oid = leaf) then

@@ -206,9 +206,6 @@ async fn run(client: &Client, way: Missing, statement: &str, what: &str) -> Resu
 }
 
 async fn create_table(client: &Client, table: &Table, way: Missing) -> Result<(), NotReady> {
-    if table.key.is_empty() {
-        return Err(unfit(Unfit::NoKey { table: table.name.clone() }).into());
-    }
     make_schema(client, &table.name.schema, way).await?;
     for column in &table.columns {
         make_type(client, &table.name, column, way).await?;

@@ -168,7 +168,7 @@ fn change(table: &Arc<Table>, cdc_id: u64, op: Op, line: &str) -> Change {
     let fields: Vec<_> = Fields::new(line.as_bytes()).collect();
     let (mut key, mut value) = (Vec::new(), Vec::new());
     let origin = Origin { cdc_id, txid: 1, pass: 1, at_micros: 0, now_millis: 0 };
-    encoder.key(op, &fields, &mut key).unwrap();
+    encoder.key(op, &fields, cdc_id, &mut key).unwrap();
     encoder.value(op, &fields, origin, &mut value).unwrap();
     let Envelope { op, row, .. } = Envelope::read(&value).unwrap();
     Change { cdc_id, table: Arc::clone(table), op, key: key.into(), value: value.into(), row }

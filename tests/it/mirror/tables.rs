@@ -166,12 +166,14 @@ async fn compound_keys_and_other_schemas_have_their_own_tables() {
 }
 
 #[tokio::test]
-async fn what_has_no_key_or_takes_our_names_is_refused() {
+async fn what_lacks_its_key_or_takes_our_names_is_refused() {
     with_database(async |db| {
         let mut mirror = Fixture::new(&db).await;
         mirror.target.resume().await.unwrap();
-        let keyless = table("public.a", 1, &[], "a integer int4 !");
-        assert!(mirror.target.prepare(&keyless).await.unwrap_err().to_string().contains("no key"));
+        let keyless = table("public.a", 1, &["b"], "a integer int4 !");
+        assert!(mirror.target.prepare(&keyless).await.unwrap_err().to_string().contains("columns of its key"));
+        let appended = table("public.c", 1, &[], "a integer int4 !, _cdc_id integer int4 ?");
+        assert!(mirror.target.prepare(&appended).await.unwrap_err().to_string().contains("_cdc_id"));
         let taken = table("public.b", 1, &["a"], "a integer int4 !, _version integer int4 ?");
         assert!(mirror.target.prepare(&taken).await.unwrap_err().to_string().contains("_version"));
     })
