@@ -96,7 +96,7 @@ impl Round<'_> {
         waiting: Option<Vec<KeyHash>>,
     ) -> Result<Option<(Compared, Vec<KeyHash>)>, VerifyError> {
         let Some(base) = self.open().await? else { return Ok(None) };
-        let Some(in_flight) = self.source.in_flight(self.ours, &self.captured.log_table, &base).await? else {
+        let Some(in_flight) = self.source.in_flight(self.ours, self.captured, &base).await? else {
             return Ok(None);
         };
         let (wanted, keys, in_flight) = match waiting {

@@ -224,7 +224,7 @@ impl Looker<'_> {
         });
         let columns: Vec<String> = columns.collect();
         let mut keys = HashSet::new();
-        let mut lines = self.source.copy(&sql::copy_in_flight(log_table, &columns, base)).await?;
+        let mut lines = self.source.copy(&sql::copy_in_flight(self.captured, &columns, base)).await?;
         while let Some(line) = lines.try_next().await? {
             let mut fields = Fields::new(&line);
             if fields.next().is_some_and(|op| op.0 == b"T") {

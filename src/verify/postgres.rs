@@ -141,10 +141,10 @@ impl Side {
     pub(super) async fn in_flight(
         &self,
         texts: &sql::Texts,
-        log: &TableName,
+        captured: &Captured,
         base: &Base,
     ) -> Result<Option<Vec<KeyHash>>, VerifyError> {
-        let rows = self.client.query(&texts.in_flight(log, base), &[]).await;
+        let rows = self.client.query(&texts.in_flight(captured, base), &[]).await;
         let rows = rows.map_err(self.failed("reading the log"))?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }

@@ -2,7 +2,7 @@
 
 use super::cut::Base;
 use super::form::{Compared, joined};
-use crate::capture::render;
+use crate::capture::{Captured, render};
 use crate::session::exact_text_sql;
 use crate::table::{TableName, quote_literal};
 
@@ -45,13 +45,14 @@ impl Texts {
     }
 
     /// Keys that changed behind `base`, by the log table.
-    pub(super) fn in_flight(&self, log: &TableName, base: &Base) -> String {
+    pub(super) fn in_flight(&self, captured: &Captured, base: &Base) -> String {
         let snapshot = quote_literal(&base.snapshot.to_string());
         render(
             include_str!("../../sql/verify/in_flight.sql"),
             &[
                 ("key", &self.key),
-                ("log", &log.quoted()),
+                ("log", &captured.log_table.quoted()),
+                ("former", &former(captured).to_string()),
                 ("offset", &base.offset.to_string()),
                 ("snapshot", &snapshot),
             ],
@@ -91,13 +92,20 @@ pub(super) fn copy_table(relation: &str, columns: &[String]) -> String {
     format!("copy (select {} from {relation} t) to stdout", columns.join(", "))
 }
 
-/// Reads operation and key of the log rows that `base` does not show by `copy`; `columns` as in [`copy_table`].
-pub(super) fn copy_in_flight(log: &TableName, columns: &[String], base: &Base) -> String {
+/// The last log row that has a former shape, where rows are told apart by all of their columns.
+fn former(captured: &Captured) -> u64 {
+    if captured.table.is_append_only() { captured.rows.after } else { 0 }
+}
+
+/// Reads operation and key of the log rows that `base` does not show by `copy`; `columns` as in [`copy_table`]. Rows whose
+/// key cannot be told come as truncates.
+pub(super) fn copy_in_flight(captured: &Captured, columns: &[String], base: &Base) -> String {
     format!(
-        "copy (select t.cdc_op, {} from {} t where t.cdc_id > {} and not pg_visible_in_snapshot(t.cdc_txid, {})) \
+        "copy (select case when t.cdc_id <= {} then 'T' else t.cdc_op end, {} from {} t where t.cdc_id > {} and not pg_visible_in_snapshot(t.cdc_txid, {})) \
          to stdout",
+        former(captured),
         columns.join(", "),
-        log.quoted(),
+        captured.log_table.quoted(),
         base.offset,
         quote_literal(&base.snapshot.to_string())
     )
