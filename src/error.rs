@@ -69,7 +69,9 @@ pub enum Error {
     #[error("nothing to apply to: configure [destination], [clickhouse] or both")]
     NoTarget,
     /// A part of a table's rows is copied in key order.
-    #[error("{table} is append_only: without a key only all of its rows can be loaded again; leave --where out")]
+    #[error(
+        "{table} is append_only: without a key only all of its rows can be loaded again; leave --where out"
+    )]
     NoPart {
         /// The table.
         table: TableName,

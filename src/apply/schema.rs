@@ -216,8 +216,9 @@ pub(super) fn shape(table: &Table, found: &Found) -> Result<Shape, Unfit> {
         });
         shape.types.push(here.declared.clone());
     }
-    let exactly =
-        |key: &&FoundKey| key.columns.len() == table.key.len() && table.key.iter().all(|c| key.columns.contains(c));
+    let exactly = |key: &&FoundKey| {
+        key.columns.len() == table.key.len() && table.key.iter().all(|c| key.columns.contains(c))
+    };
     let key = found.keys.iter().find(exactly);
     if key.is_none() && !table.is_append_only() {
         return Err(Unfit::NoUniqueIndex { table: name(), key: table.key.join(", ") });

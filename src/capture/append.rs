@@ -54,7 +54,8 @@ pub(super) async fn log_existing(
     plan.locks = true;
     plan.needs_snapshot = false;
     if plan.action != Action::Installed {
-        plan.notes.push("may have missed changes: all its rows are logged anew, behind a truncate".to_owned());
+        plan.notes
+            .push("may have missed changes: all its rows are logged anew, behind a truncate".to_owned());
     }
     Ok(None)
 }

@@ -10,10 +10,10 @@ use tokio_postgres::error::SqlState;
 use crate::config::{Config, Snapshot, TableOverride};
 use crate::table::{CaptureMode, TableName, quote_ident, quote_literal};
 
+use super::append;
 use super::catalog::{self, Source, State};
 use super::ddl::{self, History};
 use super::error::{CaptureError, Refusal};
-use super::append;
 use super::partitions;
 use super::pattern::Patterns;
 use super::plan::{self, Plan, Wanted};

@@ -71,13 +71,7 @@ impl TableEncoder {
 
     /// Appends the message key: the JSON object of the key columns, or of the `cdc_id` where there are none; `{}` for a
     /// truncate.
-    pub fn key(
-        &self,
-        op: Op,
-        fields: &[Field<'_>],
-        cdc_id: u64,
-        out: &mut Vec<u8>,
-    ) -> Result<(), WireError> {
+    pub fn key(&self, op: Op, fields: &[Field<'_>], cdc_id: u64, out: &mut Vec<u8>) -> Result<(), WireError> {
         out.push(b'{');
         if op != Op::Truncate {
             if self.key.is_empty() {

@@ -3,6 +3,7 @@
 // Helpers of tests are tests too, which clippy's allow-unwrap-in-tests does not see.
 #![allow(clippy::unwrap_used)]
 
+mod appended;
 mod basics;
 mod conflicts;
 mod passes;

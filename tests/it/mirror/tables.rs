@@ -42,6 +42,31 @@ async fn an_added_column_is_added_and_old_versions_still_apply() {
 }
 
 #[tokio::test]
+async fn rows_without_a_key_fold_by_their_number_alone() {
+    with_database(async |db| {
+        let mut mirror = Fixture::new(&db).await;
+        let events = table("public.events", 1, &[], "kind text text ?");
+        let rows = [(1, Op::Insert, "a"), (2, Op::Insert, "a"), (3, Op::Insert, "\\N")];
+        for _ in 0..2 {
+            mirror.apply(&events, &rows).await.unwrap();
+        }
+        let counts = "SELECT kind, count() FROM events_current GROUP BY kind ORDER BY kind";
+        assert_eq!(db.read(counts).await, "a\t2\n\\N\t1\n");
+        for _ in 0..2 {
+            // What comes again behind its truncate stays gone.
+            mirror.apply(&events, &[(4, Op::Truncate, "\\N"), (5, Op::Insert, "b")]).await.unwrap();
+            mirror.apply(&events, &rows[..2]).await.unwrap();
+        }
+        mirror.apply(&events, &[(4, Op::Truncate, "\\N")]).await.unwrap();
+        assert_eq!(db.read(counts).await, "b\t1\n");
+        let added = table("public.events", 2, &[], "kind text text ?, n integer int4 ?");
+        mirror.apply(&added, &[(6, Op::Insert, "b\t7")]).await.unwrap();
+        assert_eq!(db.read("SELECT * FROM events_current ORDER BY n").await, "b\t7\nb\t\\N\n");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_table_that_cannot_be_the_mirror_is_refused_with_a_way_out() {
     with_database(async |db| {
         Fixture::new(&db).await;
@@ -171,7 +196,9 @@ async fn what_lacks_its_key_or_takes_our_names_is_refused() {
         let mut mirror = Fixture::new(&db).await;
         mirror.target.resume().await.unwrap();
         let keyless = table("public.a", 1, &["b"], "a integer int4 !");
-        assert!(mirror.target.prepare(&keyless).await.unwrap_err().to_string().contains("columns of its key"));
+        assert!(
+            mirror.target.prepare(&keyless).await.unwrap_err().to_string().contains("columns of its key")
+        );
         let appended = table("public.c", 1, &[], "a integer int4 !, _cdc_id integer int4 ?");
         assert!(mirror.target.prepare(&appended).await.unwrap_err().to_string().contains("_cdc_id"));
         let taken = table("public.b", 1, &["a"], "a integer int4 !, _version integer int4 ?");

@@ -15,8 +15,10 @@ insert into parted select 1 + n % 2, 'x' from generate_series(1, 40) n;";
 async fn halted_and_loaded(pipeline: &Pipeline, table: &str, statements: &str, behind: &str) {
     let daemon = pipeline.start_ready("run").await;
     run(&pipeline.from, statements).await;
-    let first = format!("select min(cdc_id) from cdc.{table}_cdc where cdc_op in ('U', 'D') and cdc_id >
-        (select max(cdc_id) from cdc.{table}_cdc where cdc_op = 'T')");
+    let first = format!(
+        "select min(cdc_id) from cdc.{table}_cdc where cdc_op in ('U', 'D') and cdc_id >
+        (select max(cdc_id) from cdc.{table}_cdc where cdc_op = 'T')"
+    );
     let first = value(&pipeline.from, &first).await;
     let says = [
         format!("public.{table} is append_only"),
@@ -96,11 +98,14 @@ async fn what_is_no_append_only_table_is_refused_by_name() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_table_is_logged_by_nobody_who_was_not_asked() {
-    let schema = "create table large (n int, body text); alter table large alter column body set storage external;
+    let schema =
+        "create table large (n int, body text); alter table large alter column body set storage external;
         insert into large select 1, repeat('x', 7000) from generate_series(1, 9800)";
     let mut pipeline = appending(schema, &[], &["large"]).await;
     let refused = pipeline.command("init").await;
-    for says in ["public.large: it is append_only and holds", "MiB of rows", "`tripline snapshot public.large`"] {
+    for says in
+        ["public.large: it is append_only and holds", "MiB of rows", "`tripline snapshot public.large`"]
+    {
         assert!(refused.text.contains(says), "{says} is not in\n{}", refused.text);
     }
     pipeline.set("source.snapshot", "never");
@@ -125,10 +130,16 @@ async fn what_is_published_again_does_not_stand_twice() {
     assert_eq!(equal(&pipeline).await, 20);
     pipeline.stop(daemon).await;
     let part = pipeline.command("snapshot public.events --where true").await;
-    assert!(part.text.contains("public.events is append_only: without a key only all of its rows"), "{}", part.text);
+    assert!(
+        part.text.contains("public.events is append_only: without a key only all of its rows"),
+        "{}",
+        part.text
+    );
     let refused = pipeline.command(&format!("offset rewind --to {back} --yes")).await;
     assert_eq!(refused.code, Some(2), "{}", refused.text);
-    for says in ["public.events is append_only", "a second time", "run `tripline snapshot public.events` first"] {
+    for says in
+        ["public.events is append_only", "a second time", "run `tripline snapshot public.events` first"]
+    {
         assert!(refused.text.contains(says), "{says} is not in\n{}", refused.text);
     }
     // A truncate is among what comes again.

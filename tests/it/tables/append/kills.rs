@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -23,15 +24,33 @@ create table parted_rest partition of parted default;
 create table keyed (id int primary key, n int);
 insert into plain select n % 3, null from generate_series(1, 500) n; insert into parted table plain;";
 
+/// Pause of a writer: the pipeline of a debug build, killed all the time, has to keep up.
+const REST: Duration = Duration::from_millis(150);
+
 /// Where a kill makes something come again, per half.
 const POINTS: [(&str, &[&str]); 2] = [
     (
         "publish",
-        &["publish::after-produce", "publish::before-acks", "publish::after-acks", "publish::after-cut", "publish::after-commit", "offset::after-write"],
+        &[
+            "publish::after-produce",
+            "publish::before-acks",
+            "publish::after-acks",
+            "publish::after-cut",
+            "publish::after-commit",
+            "offset::after-write",
+        ],
     ),
     (
         "apply",
-        &["apply::between-statements", "apply::before-commit", "apply::after-commit", "apply::after-part", "mirror::after-insert", "mirror::before-progress", "mirror::after-progress"],
+        &[
+            "apply::between-statements",
+            "apply::before-commit",
+            "apply::after-commit",
+            "apply::after-part",
+            "mirror::after-insert",
+            "mirror::before-progress",
+            "mirror::after-progress",
+        ],
     ),
 ];
 
@@ -42,7 +61,7 @@ fn write(client: Client, mut random: StdRng, stop: &Arc<AtomicBool>) -> JoinHand
         let mut committed = 0;
         while !stop.load(Ordering::Relaxed) {
             let table = if random.random_ratio(1, 2) { "plain" } else { "parted" };
-            let (kind, times) = (random.random_range(0..3), random.random_range(1..200));
+            let (kind, times) = (random.random_range(0..3), random.random_range(1..120));
             let insert = format!("insert into {table} select {kind}, 'x' from generate_series(1, {times})");
             let empty = if random.random_ratio(1, 40) { format!("truncate {table};") } else { String::new() };
             let end = if random.random_ratio(1, 6) { "rollback" } else { "commit" };
@@ -58,6 +77,7 @@ fn write(client: Client, mut random: StdRng, stop: &Arc<AtomicBool>) -> JoinHand
                     client.batch_execute("rollback").await.unwrap();
                 }
             }
+            tokio::time::sleep(REST).await;
         }
         committed
     })
@@ -98,7 +118,9 @@ async fn killed_everywhere(delivery: &str) {
     }
     let compared = equal(&pipeline).await;
     let logged = value(&pipeline.from, "select count(*) from cdc.plain_cdc").await;
-    println!("{delivery}: {committed} transactions, {logged} log rows of one table, {compared} rows compared");
+    println!(
+        "{delivery}: {committed} transactions, {logged} log rows of one table, {compared} rows compared"
+    );
     pipeline.stop(publisher).await;
     pipeline.stop(applier).await;
 }

@@ -10,7 +10,10 @@ const IN_POSTGRES: [(&str, &[&str]); 4] = [
     ("delete from events where ctid = (select min(ctid) from events where kind = 'same')", &["missing"]),
     ("insert into events values ('same', 1)", &["extra"]),
     ("insert into events values ('other', null), ('other', null)", &["extra", "extra"]),
-    ("update events set amount = 1.0 where ctid = (select min(ctid) from events where kind is null)", &["extra", "missing"]),
+    (
+        "update events set amount = 1.0 where ctid = (select min(ctid) from events where kind is null)",
+        &["extra", "missing"],
+    ),
 ];
 
 /// The same for ClickHouse; the number is above all that the source gave out.
