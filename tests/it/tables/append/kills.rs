@@ -102,15 +102,22 @@ async fn killed_everywhere(delivery: &str) {
     let settings = [("tail.window_rows", "200"), ("apply.batch_rows", "100"), ("kafka.delivery", delivery)];
     let pipeline = appending(SCHEMA, &settings, &["plain", "parted"]).await;
     pipeline.expect("Failed to acquire transactional PID");
-    pipeline.init().await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut writers = Vec::new();
     for number in 0..3 {
         let random = StdRng::seed_from_u64(seed.wrapping_add(number));
         writers.push(write(pipeline.source.connect().await, random, &stop));
     }
+    // Capture begins, and all rows are logged anew, while they write.
+    pipeline.init().await;
+    let again = async {
+        for table in ["plain", "parted", "plain", "parted"] {
+            pipeline.fine(&format!("snapshot public.{table}")).await;
+            tokio::time::sleep(10 * REST).await;
+        }
+    };
     let [publish, apply] = POINTS.map(|points| die_everywhere(&pipeline, points, seed));
-    let (publisher, applier) = tokio::join!(publish, apply);
+    let (publisher, applier, ()) = tokio::join!(publish, apply, again);
     stop.store(true, Ordering::Relaxed);
     let mut committed = 0;
     for writer in writers {

@@ -1,7 +1,7 @@
 //! DDL on tables without a key, with event triggers and without, and what capture has missed.
 
 use super::{EVENTS, appending, equal, started};
-use crate::db::{UNWATCHED, run};
+use crate::db::{UNWATCHED, rows, run};
 use crate::pipeline::harness::Pipeline;
 
 const SCHEMA: &str = "
@@ -89,5 +89,76 @@ async fn what_was_missed_is_logged_anew_by_init() {
         daemon = pipeline.start_ready("run").await;
         assert_ne!(equal(&pipeline).await, 0, "{statements}");
     }
+    pipeline.stop(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_of_a_table_without_a_key_arrive_and_the_rest_may_change() {
+    let schema = "create table events (kind text, secret text, phone text);
+        insert into events select 'in', 's', '12345' from generate_series(1, 3);
+        insert into events values ('out', 's', '1'), (null, 's', '1')";
+    let pipeline = Pipeline::create(&[("source.snapshot", "initial")], schema).await;
+    pipeline.configure(
+        "[[table]]\nname = \"public.events\"\nappend_only = true\nexclude = [\"secret\"]\n\
+         mask = { phone = { truncate = 2 } }\nfilter = \"kind = 'in'\"\n",
+    );
+    pipeline.expect("is append_only");
+    let daemon = started(&pipeline).await;
+    let statements = "insert into events select 'in', 't', '12999' from generate_series(1, 2);
+        update events set secret = 'u' where kind = 'out'; delete from events where kind is null";
+    run(&pipeline.from, statements).await;
+    pipeline.caught_up().await;
+    let found = rows(&pipeline.to, "select kind, phone, count(*) from events group by 1, 2").await;
+    assert_eq!(found, [["in", "12", "5"]]);
+    assert_eq!(
+        pipeline.fine("verify").await.matches(" 5            0            0  public.events").count(),
+        2
+    );
+    run(&pipeline.from, "update events set kind = 'in' where kind = 'out'").await;
+    pipeline.ends_with(daemon, 2, &["public.events is append_only"]).await;
+    pipeline.fine("snapshot public.events").await;
+    let daemon = pipeline.start_ready("run").await;
+    pipeline.caught_up().await;
+    assert_eq!(
+        pipeline.fine("verify").await.matches(" 6            0            0  public.events").count(),
+        2
+    );
+    pipeline.stop(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_may_lose_its_key_and_get_one_again() {
+    let schema =
+        "create table events (id int primary key, v text); insert into events values (1, 'a'), (2, 'b')";
+    let pipeline = Pipeline::create(&[("source.snapshot", "initial")], schema).await;
+    let without = std::fs::read_to_string(pipeline.config()).unwrap();
+    let daemon = started(&pipeline).await;
+    run(&pipeline.from, "update events set v = 'c' where id = 2; delete from events where id = 1").await;
+    assert_eq!(equal(&pipeline).await, 1);
+    pipeline.stop(daemon).await;
+    run(&pipeline.from, "update events set v = 'unread' where id = 2").await;
+
+    run(&pipeline.from, "alter table events drop constraint events_pkey").await;
+    pipeline.configure("[[table]]\nname = \"public.events\"\nappend_only = true\n");
+    run(&pipeline.to, "alter table events drop constraint events_pkey").await;
+    let refused = pipeline.command("init").await;
+    assert!(refused.text.contains("instead of the key (_cdc_id) of public.events"), "{}", refused.text);
+    pipeline.mirror.read("DROP TABLE events SYNC").await;
+    pipeline.init().await;
+    run(&pipeline.from, "insert into events values (2, 'again'), (3, 'new')").await;
+    let daemon = pipeline.start_ready("run").await;
+    assert_eq!(equal(&pipeline).await, 3);
+    pipeline.stop(daemon).await;
+
+    run(&pipeline.from, "alter table events add column number serial primary key").await;
+    std::fs::write(pipeline.config(), without).unwrap();
+    run(&pipeline.to, "alter table events add column number int; delete from events").await;
+    run(&pipeline.to, "alter table events add primary key (number)").await;
+    pipeline.mirror.read("DROP TABLE events SYNC").await;
+    pipeline.fine("init").await;
+    let daemon = pipeline.start_ready("run").await;
+    pipeline.fine("snapshot --wait").await;
+    run(&pipeline.from, "update events set v = 'last' where id = 2; delete from events where id = 3").await;
+    assert_eq!(equal(&pipeline).await, 2);
     pipeline.stop(daemon).await;
 }

@@ -1,5 +1,8 @@
 //! `verify` counts equal rows.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::{appending, started};
 use crate::db::run;
 use crate::pipeline::harness::MARKER;
@@ -58,5 +61,58 @@ async fn missing_extra_and_doubled_rows_are_found() {
         assert_eq!(kinds, finds, "{plant}");
         assert_eq!(verified.of("public.events", "postgres")["differing"], 0, "{plant}");
     }
+    pipeline.stop(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_reported_falsely_while_rows_come() {
+    let pipeline = appending("create table events (kind int, note text)", &[], &["events"]).await;
+    let daemon = started(&pipeline).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut writers = Vec::new();
+    for number in 0..3 {
+        let (client, stop) = (pipeline.source.connect().await, Arc::clone(&stop));
+        writers.push(tokio::spawn(async move {
+            let mut written = 0;
+            while !stop.load(Ordering::Relaxed) {
+                // Most of them equal, some in flight at every cut.
+                let sql = format!(
+                    "insert into events select n % 3, null from generate_series(1, {}) n",
+                    5 + number
+                );
+                client.batch_execute(&sql).await.unwrap();
+                written += 5 + number;
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            written
+        }));
+    }
+    let ddl = "alter table events add column late text default 'x'";
+    let (mut compared, mut in_flight) = (0, 0);
+    for number in 0..6 {
+        if number == 3 {
+            run(&pipeline.from, ddl).await;
+        }
+        let verified = verify(&pipeline, "").await;
+        for target in ["postgres", "clickhouse"] {
+            let report = verified.of("public.events", target);
+            match report["error"].as_str() {
+                None => {
+                    assert_eq!(report["differing"], 0, "run {number}: {:#}", verified.answer);
+                    compared += report["rows"].as_u64().unwrap();
+                    in_flight += report["in_flight"].as_u64().unwrap();
+                }
+                // The target may not have the column yet.
+                Some(error) => assert!(error.contains("column"), "{error}"),
+            }
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut written = 0;
+    for writer in writers {
+        written += writer.await.unwrap();
+    }
+    println!("{written} rows, {compared} compared while they came, {in_flight} keys in flight");
+    assert_eq!(all_equal(&pipeline).await, written);
     pipeline.stop(daemon).await;
 }
