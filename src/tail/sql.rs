@@ -182,7 +182,7 @@ pub(super) fn copy_window(
                 quote_literal(&query.base.to_string()),
             ));
             if table.table.is_append_only() {
-                sql.push_str(&without_overtaken(&table.log_table));
+                sql.push_str(&without_overtaken(tables, table));
             }
             sql
         })
@@ -190,8 +190,15 @@ pub(super) fn copy_window(
     format!("copy ({} order by cdc_id limit {}) to stdout", selects.join(" union all "), query.rows)
 }
 
-/// Leaves out updates and deletes that a truncate follows, in this pass or a later one: nothing of them will be left.
-fn without_overtaken(log_table: &TableName) -> String {
+/// Leaves out updates and deletes of a table without a key that a truncate follows, in this pass or a later one: nothing of
+/// them will be left. All of them where nobody can log the table anew, because it is gone, or has a key by now and is copied
+/// by that.
+fn without_overtaken(tables: &[LogTable], table: &LogTable) -> String {
+    let log_table = &table.log_table;
+    let has_key = |other: &LogTable| other.log_table == *log_table && !other.table.is_append_only();
+    if table.rows.dropped || tables.iter().any(has_key) {
+        return " and c.cdc_op not in ('U', 'D')".to_owned();
+    }
     format!(
         " and not (c.cdc_op in ('U', 'D') and c.cdc_id < coalesce((select max(l.cdc_id) from {} l where l.cdc_op = 'T'), 0))",
         log_table.quoted()

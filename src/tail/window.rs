@@ -189,18 +189,34 @@ mod tests {
     use crate::table::{Table, TableName};
     use crate::wire::TableEncoder;
 
-    #[test]
-    fn bytes_that_are_no_utf8_are_refused_by_column() {
+    fn builder(key: &[&str]) -> WindowBuilder {
         let column = |name: &str| crate::table::Column::new(name, "text", "text");
         let name = TableName::new("public", "t");
         let columns = vec![column("id"), column("body")];
-        let table = Table { name, version: 1, columns, key: vec!["id".into()], relation: 0 };
+        let key = key.iter().map(|key| (*key).to_owned()).collect();
+        let table = Table { name, version: 1, columns, key, relation: 0 };
         let log_table = TableName::new("cdc", "t_cdc");
         let encoder = TableEncoder::new(&table, "shop", "shop");
         let tables =
             Arc::new(vec![LogTable { table, log_table, rows: crate::capture::LogRows::default(), encoder }]);
-        let mut builder =
-            WindowBuilder { tables, pass: 1, now_millis: 0, messages: Vec::new(), bytes: Vec::new() };
+        WindowBuilder { tables, pass: 1, now_millis: 0, messages: Vec::new(), bytes: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_no_insert_halts_a_table_without_a_key() {
+        for (op, halts) in [("I", false), ("T", false), ("U", true), ("D", true)] {
+            let line = format!("7\t0\t1\t{op}\t2026-11-21 09:00:00+00\t1\ta");
+            assert!(builder(&["id"]).push(line.as_bytes()).is_ok(), "{op}");
+            let pushed = builder(&[]).push(line.as_bytes());
+            let halted =
+                matches!(&pushed, Err(TailError::NotAppended { cdc_id: 7, table }) if table.name == "t");
+            assert_eq!((halted, pushed.is_err()), (halts, halts), "{op}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_refused_by_column() {
+        let mut builder = builder(&["id"]);
         assert_eq!(builder.push("7\t0\t1\tI\t2026-11-21 09:00:00+00\t1\tä".as_bytes()).unwrap(), 7);
         let error = builder.push(b"8\t0\t1\tI\t2026-11-21 09:00:00+00\t1\t\xe4").unwrap_err();
         let wrong = |source: &WireError| matches!(source, WireError::Encoding { column } if column == "body");

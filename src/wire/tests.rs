@@ -113,6 +113,17 @@ fn message(op: Op, line: &[u8]) -> (String, Vec<u8>) {
 }
 
 #[test]
+fn without_a_key_the_number_of_the_row_is_the_key() {
+    let encoder = TableEncoder::new(&Table { key: Vec::new(), ..orders() }, "shop", "db");
+    let fields: Vec<_> = Fields::new(b"hi\t7\t{x}").collect();
+    for (op, expected) in [(Op::Insert, r#"{"cdc_id":9}"#), (Op::Truncate, "{}")] {
+        let mut key = Vec::new();
+        encoder.key(op, &fields, 9, &mut key).unwrap();
+        assert_eq!(String::from_utf8(key).unwrap(), expected);
+    }
+}
+
+#[test]
 fn envelopes_are_debezium_shaped_and_read_back() {
     let (key, value) = message(Op::Update, b"hi\t7\t{x}");
     assert_eq!(key, r#"{"id":7}"#);

@@ -164,3 +164,45 @@ async fn what_is_published_again_does_not_stand_twice() {
     assert_eq!(all_equal(&pipeline).await, 20);
     pipeline.stop(daemon).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_deleted_before_its_table_was_dropped_holds_up_nobody() {
+    let pipeline =
+        appending(&format!("{EVENTS} create table keyed (id int primary key)"), &[], &["events"]).await;
+    pipeline.expect("was dropped");
+    let daemon = started(&pipeline).await;
+    assert_eq!(equal(&pipeline).await, 6);
+    pipeline.stop(daemon).await;
+    let statements =
+        "insert into events (kind) values ('last'); delete from events where kind = 'a'; drop table events;
+        insert into keyed values (1)";
+    run(&pipeline.from, statements).await;
+    let daemon = pipeline.start_ready("run").await;
+    assert_eq!(equal(&pipeline).await, 1);
+    assert_eq!(value(&pipeline.to, "select count(*) from events").await, "7", "kept as it was");
+    pipeline.stop(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_is_logged_anew_behind_those_who_write_it() {
+    let pipeline = appending(EVENTS, &[], &["events"]).await;
+    let daemon = started(&pipeline).await;
+    assert_eq!(equal(&pipeline).await, 6);
+    pipeline.stop(daemon).await;
+    let writer = pipeline.source.connect().await;
+    run(&writer, "begin; insert into events (kind) values ('open'), ('open')").await;
+    let waits = "select count(*) from pg_locks where not granted and relation = 'events'::regclass";
+    let commit = async {
+        pipeline
+            .wait_until("it waits for who writes", async || value(&pipeline.from, waits).await != "0")
+            .await;
+        run(&writer, "commit").await;
+    };
+    tokio::join!(pipeline.fine("snapshot public.events"), commit);
+    let behind = "select count(*) from cdc.events_cdc where cdc_op = 'I' and cdc_id >
+        (select max(cdc_id) from cdc.events_cdc where cdc_op = 'T')";
+    assert_eq!(value(&pipeline.from, behind).await, "8");
+    let daemon = pipeline.start_ready("run").await;
+    assert_eq!(equal(&pipeline).await, 8);
+    pipeline.stop(daemon).await;
+}
