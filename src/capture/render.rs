@@ -434,7 +434,10 @@ impl Spec<'_> {
             );
             // Not as a literal: names in it are quoted later where this is a template.
             let statement = format!("{TAGS}_leaf${statement}{TAGS}_leaf$");
-            let template = include_str!("../../sql/capture/leaf_truncate.sql");
+            let template = match self.key {
+                [] => include_str!("../../sql/capture/append_leaf_truncate.sql"),
+                _ => include_str!("../../sql/capture/leaf_truncate.sql"),
+            };
             let [requests, pipelines] =
                 ["snapshots", "pipelines"].map(|table| TableName::new(self.schema, table).quoted());
             let values =

@@ -96,13 +96,15 @@ begin
   select t.* into r from {{schema}}.tables t where t.relation = wanted;
   select greatest(sum(pg_table_size(p.relid)), pg_table_size(coalesce(leaf, wanted))) into size
   from pg_partition_tree(coalesce(leaf, wanted)) p;
+  if r.key_columns = '{}' and (size > {{relog_bytes}}
+      -- Rows that came since this transaction's snapshot would go unseen.
+      or current_setting('transaction_isolation') in ('repeatable read', 'serializable')) then
+    -- Without a key there is nothing to copy rows by: the publisher halts here, and says what a person can do.
+    execute format('insert into %I.%I (cdc_op) values (%L)', {{schema_literal}}, r.log_table, 'U');
+    return false;
+  end if;
   if size > {{relog_bytes}} then
-    if r.key_columns = '{}' then
-      -- Without a key there is nothing to copy rows by: the publisher halts here, and says what a person can do.
-      execute format('insert into %I.%I (cdc_op) values (%L)', {{schema_literal}}, r.log_table, 'U');
-    else
-      perform {{schema}}.request(wanted, true, null);
-    end if;
+    perform {{schema}}.request(wanted, true, null);
     return false;
   end if;
   if op = 'T' then
