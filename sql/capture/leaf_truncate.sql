@@ -6,6 +6,8 @@ set search_path = pg_catalog, pg_temp
 set row_security = off{{settings}}
 set standard_conforming_strings = on
 as $tripline${{conflict}}
+declare
+  cdc_fits constant boolean := {{fits}};
 begin
   if not (select c.relispartition from pg_catalog.pg_class c where c.oid = tg_relid) then
     return null;  -- detached since

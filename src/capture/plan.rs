@@ -113,8 +113,10 @@ pub(super) fn plan(
 
     let log = registered.filter(|row| row.log_exists);
     let columns = with_initial(in_log_order(wanted.selection.published(&source.columns), log), registered);
+    let relation = source.oid.to_string();
     let spec = Spec {
         schema,
+        relation: &relation,
         source: &source.name,
         log_table,
         mode,
@@ -295,7 +297,6 @@ fn register(
     definition: &str,
     functions: &[String],
 ) -> String {
-    let relation = source.oid.to_string();
     let log = TableName::new(spec.schema, spec.log_table).quoted();
     let log_relation = format!("{}::pg_catalog.regclass", quote_literal(&log));
     let key: Vec<String> = spec.key.iter().map(|key| key.name.clone()).collect();
@@ -303,7 +304,7 @@ fn register(
         include_str!("../../sql/capture/register.sql"),
         &[
             ("schema", &quote_ident(spec.schema)),
-            ("relation", &relation),
+            ("relation", spec.relation),
             ("schema_name", &quote_literal(&source.name.schema)),
             ("table_name", &quote_literal(&source.name.name)),
             ("log_table", &quote_literal(spec.log_table)),
@@ -315,9 +316,9 @@ fn register(
             ("version", &version.to_string()),
             ("leaves", &oid_array(source.leaves.iter().map(|leaf| leaf.oid))),
             ("definition", &quote_literal(definition)),
-            ("objects", &objects_sql(spec.schema, &relation, &array(functions))),
+            ("objects", &objects_sql(spec.schema, spec.relation, &array(functions))),
             ("selection", &quote_literal(&json(spec.selection))),
-            ("seal", &seal_sql(spec.schema, &relation, &log_relation)),
+            ("seal", &seal_sql(spec.schema, spec.relation, &log_relation)),
         ],
     )
 }

@@ -42,6 +42,8 @@ pub(super) struct KeyColumn {
 #[derive(Debug)]
 pub(super) struct Spec<'a> {
     pub(super) schema: &'a str,
+    /// Its object id.
+    pub(super) relation: &'a str,
     pub(super) source: &'a TableName,
     pub(super) log_table: &'a str,
     pub(super) mode: CaptureMode,
@@ -231,6 +233,27 @@ impl Spec<'_> {
         }
     }
 
+    /// The call that says, once per plan, whether the functions still fit their table.
+    fn fits(&self) -> String {
+        let statement = render(
+            include_str!("../../sql/capture/fits_statement.sql").trim_end_matches('\n'),
+            &[
+                ("log", &self.log()),
+                ("columns", &self.each_column(|column| quote_ident(&column.name), ", ")),
+                ("row", &self.row("t")),
+                ("source", &self.source.quoted()),
+                ("lookup_t", &self.lookup("t")),
+            ],
+        );
+        // Names in it are quoted later where this is a template, so no literals.
+        format!(
+            "{}('{}'::pg_catalog.regclass, {TAGS}_fits${}{TAGS}_fits$, {TAGS}_fits${statement}{TAGS}_fits$)",
+            TableName::new(self.schema, "fits").quoted(),
+            self.relation,
+            self.source.quoted(),
+        )
+    }
+
     fn fill(&self, template: &str, function: &str, more: &[(&str, &str)]) -> String {
         let name = |column: &Column| quote_ident(&column.name);
         let key_number = |column: &Column| match self.is_open() {
@@ -276,6 +299,7 @@ impl Spec<'_> {
             ("function", function),
             ("log", self.log()),
             ("source", self.source.quoted()),
+            ("fits", self.fits()),
             ("columns", self.each_column(name, ", ")),
             ("key_columns", self.each_key(|_, key| quote_ident(&key.name), ", ")),
             ("row", self.row("t")),
@@ -497,6 +521,7 @@ mod tests {
                 let selection = Selection { filter, ..Selection::default() };
                 let spec = Spec {
                     schema: "c\"dc",
+                    relation: "1",
                     source: &source,
                     log_table: "x_cdc",
                     mode,

@@ -25,6 +25,8 @@ const NAME: &str = "\u{6}n";
 const BASE: &str = "\u{6}b";
 /// The equality operator of a key column.
 const OPERATOR: &str = "\u{6}o";
+/// The object id of the table.
+pub(super) const RELATION: &str = "\u{6}r";
 /// The schema and the name of the table, and its log table's name.
 const TABLE: [&str; 3] = ["\u{6}s", "\u{6}t", "\u{6}l"];
 
@@ -70,6 +72,7 @@ fn of_new_table(schema: &str, log_table: &str, mode: CaptureMode, partitioned: b
         let key = [KeyColumn { name: KEY.to_owned(), operator: OPERATOR.to_owned(), loose }];
         let spec = Spec {
             schema,
+            relation: RELATION,
             source: &source,
             log_table,
             mode,

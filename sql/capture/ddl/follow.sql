@@ -1,4 +1,52 @@
--- Puts the functions of a table in place and records what they rest on. sign: hash of the statements, as Rust makes it.
+-- What templates of a table are filled with.
+create or replace function {{schema}}.facts(known {{schema}}.tables, index jsonb) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $tripline$
+select jsonb_build_object('relation', known.relation, 'schema', known.schema_name, 'table', known.table_name, 'log', known.log_table,
+  'columns', (
+    select jsonb_agg(jsonb_strip_nulls(jsonb_build_object('name', c ->> 'name', 'base', c ->> 'base',
+      'place', array_position(known.key_columns, c ->> 'name') - 1)) order by n)
+    from jsonb_array_elements(known.columns) with ordinality e(c, n)),
+  'keys', (
+    select jsonb_agg(jsonb_build_object('name', k ->> 'name', 'operator', k ->> 'operator', 'loose', k -> 'loose',
+      'place', n - 1,
+      'base', (select c ->> 'base' from jsonb_array_elements(known.columns) c where c ->> 'name' = k ->> 'name')) order by n)
+    from jsonb_array_elements(index -> 'columns') with ordinality e(k, n)))
+$tripline$;
+revoke execute on function {{schema}}.facts({{schema}}.tables, jsonb) from public;
+
+-- Returns the templates of a table for its key, and what they are filled with.
+create or replace function {{schema}}.texts(known {{schema}}.tables, described jsonb, index jsonb, out texts jsonb, out facts jsonb)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $tripline$
+select known.templates -> case when bool_or((k ->> 'loose')::boolean) then 'loose' else 'plain' end,
+       {{schema}}.facts(known, index) || jsonb_build_object('settings', described -> 'settings')
+from jsonb_array_elements(index -> 'columns') k
+$tripline$;
+revoke execute on function {{schema}}.texts({{schema}}.tables, jsonb, jsonb) from public;
+
+-- Returns the statements that create the functions of a table, and what the functions are called.
+create or replace function {{schema}}.functions(texts jsonb, facts jsonb, out statements text, out names text[])
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $tripline$
+select string_agg({{schema}}.fill(f ->> 'sql', facts), '' order by n), array_agg({{schema}}.fill(f ->> 'name', facts) order by n)
+from jsonb_array_elements(texts -> 'functions') with ordinality e(f, n)
+$tripline$;
+revoke execute on function {{schema}}.functions(jsonb, jsonb) from public;
+
+-- Returns the first half of tables.definition: of the statements that create the functions. Rust makes it in the same way.
+create or replace function {{schema}}.sign(statements text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $tripline$
+select left(encode(sha256(convert_to(statements, 'UTF8')), 'hex'), 16)
+$tripline$;
+revoke execute on function {{schema}}.sign(text) from public;
+
+-- Puts the functions of a table in place and records what they rest on.
 create or replace function {{schema}}.put(wanted oid, before jsonb) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -7,26 +55,20 @@ declare
   r {{schema}}.tables%rowtype;
   described jsonb := {{schema}}.describe(array[wanted]) -> 0;
   index jsonb;
-  loose boolean;
   facts jsonb;
   texts jsonb;
   f jsonb;
-  functions text := '';
+  functions text;
   triggers text := '';
-  names text[] := '{}';
+  names text[];
 begin
   select t.* into r from {{schema}}.tables t where t.relation = wanted;
   index := {{schema}}.key_index(described, r.key_index, {{schema}}.numbers(r.key_columns, r.columns));
-  select bool_or((k ->> 'loose')::boolean) into loose from jsonb_array_elements(index -> 'columns') k;
-  if loose and r.mode = 'statement' then
+  if r.mode = 'statement' and (select bool_or((k ->> 'loose')::boolean) from jsonb_array_elements(index -> 'columns') k) then
     raise exception 'mode statement needs a key whose equal values are equal bytes';
   end if;
-  facts := {{schema}}.facts(r, index) || jsonb_build_object('settings', described -> 'settings');
-  texts := r.templates -> case when loose then 'loose' else 'plain' end;
-  for f in select e from jsonb_array_elements(texts -> 'functions') e loop
-    functions := functions || {{schema}}.fill(f ->> 'sql', facts);
-    names := names || {{schema}}.fill(f ->> 'name', facts);
-  end loop;
+  select t.texts, t.facts into texts, facts from {{schema}}.texts(r, described, index) t;
+  select t.statements, t.names into functions, names from {{schema}}.functions(texts, facts) t;
   for f in select e from jsonb_array_elements(texts -> 'triggers') e loop
     triggers := triggers || {{schema}}.fill(f #>> '{}', facts);
   end loop;
@@ -40,32 +82,13 @@ begin
   end loop;
   update {{schema}}.tables t set
     leaves = array(select (l ->> 'oid')::oid from jsonb_array_elements(described -> 'leaves') l),
-    definition = left(encode(sha256(convert_to(functions, 'UTF8')), 'hex'), 16) || '.'
-              || left(encode(sha256(convert_to(triggers, 'UTF8')), 'hex'), 16),
+    definition = {{schema}}.sign(functions) || '.' || {{schema}}.sign(triggers),
     objects = {{schema}}.standing(wanted, names),
     seal = {{schema}}.reseal(r.seal, before, {{schema}}.seal(wanted, r.log_relation))
   where t.relation = wanted;
 end
 $tripline$;
 revoke execute on function {{schema}}.put(oid, jsonb) from public;
-
--- What templates of a table are filled with.
-create or replace function {{schema}}.facts(known {{schema}}.tables, index jsonb) returns jsonb
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $tripline$
-select jsonb_build_object('schema', known.schema_name, 'table', known.table_name, 'log', known.log_table,
-  'columns', (
-    select jsonb_agg(jsonb_strip_nulls(jsonb_build_object('name', c ->> 'name', 'base', c ->> 'base',
-      'place', array_position(known.key_columns, c ->> 'name') - 1)) order by n)
-    from jsonb_array_elements(known.columns) with ordinality e(c, n)),
-  'keys', (
-    select jsonb_agg(jsonb_build_object('name', k ->> 'name', 'operator', k ->> 'operator', 'loose', k -> 'loose',
-      'place', n - 1,
-      'base', (select c ->> 'base' from jsonb_array_elements(known.columns) c where c ->> 'name' = k ->> 'name')) order by n)
-    from jsonb_array_elements(index -> 'columns') with ordinality e(k, n)))
-$tripline$;
-revoke execute on function {{schema}}.facts({{schema}}.tables, jsonb) from public;
 
 -- Asks for the rows of a table anew, for every pipeline.
 create or replace function {{schema}}.request(wanted oid, sweeps boolean, why text) returns void

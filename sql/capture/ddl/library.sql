@@ -110,7 +110,8 @@ begin
     end if;
     filled := filled || coalesce(items, '');
   end loop;
-  return replace(replace(replace(filled || rest,
+  return replace(replace(replace(replace(filled || rest,
+    e'\x06r', facts ->> 'relation'),
     e'\x06s', replace(facts ->> 'schema', '"', '""')),
     e'\x06t', replace(facts ->> 'table', '"', '""')),
     e'\x06l', replace(facts ->> 'log', '"', '""'));
