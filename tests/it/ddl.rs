@@ -1,5 +1,7 @@
 //! DDL at the source while changes flow: log, functions, registry and targets follow.
 
+mod concurrent;
+mod edges;
 mod flow;
 mod source;
 mod unfollowed;

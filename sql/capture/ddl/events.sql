@@ -20,7 +20,8 @@ begin
       union
       select t.relation from {{schema}}.tables t
       where exists (select from pg_event_trigger_ddl_commands() c
-                    where c.command_tag in ('ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA'))
+                    where not c.in_extension
+                      and c.command_tag in ('ALTER TYPE', 'ALTER DOMAIN', 'ALTER SCHEMA', 'ALTER EXTENSION'))
     ) x
     join pg_class r on r.oid = coalesce(pg_partition_root(x.oid), x.oid)
     join pg_namespace n on n.oid = r.relnamespace

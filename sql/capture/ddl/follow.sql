@@ -174,43 +174,59 @@ declare
   boundary bigint;
   leaf oid;
 begin
-  select t.* into r from {{schema}}.tables t where t.relation = wanted for update;
-  if not found or described is null or r.broken is not null or r.templates is null or r.log_columns is null then
-    return;
-  end if;
-  if r.templates = '{}' then
-    -- With columns that are chosen or masked, or a filter: what is new is for people to decide, verify halts the daemon.
-    -- What goes or changes under the functions would fail in them.
-    if r.schema_name <> described ->> 'schema' or r.table_name <> described ->> 'name' or exists (
-        select from jsonb_array_elements(r.seen) old
-        left join jsonb_array_elements(described -> 'columns') c on c ->> 'id' = old ->> 'id'
-        where (r.selection ->> 'filter' is not null
-               or exists (select from jsonb_array_elements(r.columns) p where p ->> 'name' = old ->> 'name'))
-          and (c is null or c ->> 'name' <> old ->> 'name' or c ->> 'type' <> old ->> 'type')) then
-      raise exception 'its [[table]] entry chooses, masks or filters columns, and one of them was altered';
+  locked boolean;
+  -- Once to see whether there is anything to do, and again with the row locked. What locks it at once lets migrations of
+  -- other tables wait: ALTER TYPE asks for every table.
+  foreach locked in array array[false, true] loop
+    if locked then
+      perform from {{schema}}.tables t where t.relation = wanted for update;
     end if;
-    return;
-  end if;
-  if (r.schema_name <> described ->> 'schema' or r.table_name <> described ->> 'name') and exists (
-      select from {{schema}}.patterns p
-      where (r.schema_name || '.' || r.table_name) like any (p.include)
-        and not (r.schema_name || '.' || r.table_name) like any (p.exclude)
-        and ((described ->> 'schema') || '.' || (described ->> 'name')) like any (p.exclude)) then
-    raise exception 'its new name is one that source.tables leaves out, or that a [[table]] entry speaks of';
-  end if;
-  before := {{schema}}.seal(wanted, r.log_relation);
-  index := {{schema}}.key_index(described, r.key_index, {{schema}}.numbers(r.key_columns, r.columns));
-  same := r.schema_name = described ->> 'schema' and r.table_name = described ->> 'name'
-    and (select jsonb_agg({{schema}}.plain(c) order by (c ->> 'id')::int) from jsonb_array_elements(r.columns) c)
-      = (select jsonb_agg({{schema}}.plain(c) order by (c ->> 'id')::int) from jsonb_array_elements(described -> 'columns') c);
-  why := {{schema}}.unlogged(r, described, before);
-  if same and why is null and leaves_now = r.leaves and (index is null or index ->> 'name' = r.key_index) then
-    return;
-  end if;
-  if index is null and same then
-    -- The functions still work; check says what is missing.
-    return;
-  end if;
+    select t.* into r from {{schema}}.tables t where t.relation = wanted;
+    if not found or described is null or r.broken is not null or r.templates is null or r.log_columns is null then
+      return;
+    end if;
+    if (described ->> 'policy')::boolean or (described -> 'lacks') - 'TRIGGER on it' <> '[]' then
+      -- Whatever its shape, the functions would fail.
+      raise exception '%', {{schema}}.refusal(described);
+    end if;
+    if r.templates = '{}' then
+      -- With columns that are chosen or masked, or a filter: what is new is for people to decide, verify halts the daemon.
+      -- What goes or changes under the functions would fail in them.
+      if r.schema_name <> described ->> 'schema' or r.table_name <> described ->> 'name' or exists (
+          select from jsonb_array_elements(r.seen) old
+          left join jsonb_array_elements(described -> 'columns') c on c ->> 'id' = old ->> 'id'
+          where (r.selection ->> 'filter' is not null
+                 or exists (select from jsonb_array_elements(r.columns) p where p ->> 'name' = old ->> 'name'))
+            and (c is null or c ->> 'name' <> old ->> 'name' or c ->> 'type' <> old ->> 'type')) then
+        raise exception 'its [[table]] entry chooses, masks or filters columns, and one of them was altered';
+      end if;
+      return;
+    end if;
+    if (r.schema_name <> described ->> 'schema' or r.table_name <> described ->> 'name') and exists (
+        select from {{schema}}.patterns p
+        where (r.schema_name || '.' || r.table_name) like any (p.include)
+          and not (r.schema_name || '.' || r.table_name) like any (p.exclude)
+          and ((described ->> 'schema') || '.' || (described ->> 'name')) like any (p.exclude)) then
+      raise exception 'its new name is one that source.tables leaves out, or that a [[table]] entry speaks of';
+    end if;
+    before := {{schema}}.seal(wanted, r.log_relation);
+    index := {{schema}}.key_index(described, r.key_index, {{schema}}.numbers(r.key_columns, r.columns));
+    same := r.schema_name = described ->> 'schema' and r.table_name = described ->> 'name'
+      and (select jsonb_agg({{schema}}.plain(c) order by (c ->> 'id')::int) from jsonb_array_elements(r.columns) c)
+        = (select jsonb_agg({{schema}}.plain(c) order by (c ->> 'id')::int) from jsonb_array_elements(described -> 'columns') c);
+    why := {{schema}}.unlogged(r, described, before);
+    if index is null and same then
+      -- The functions still work; check says what is missing.
+      return;
+    end if;
+    if same and why is null and leaves_now = r.leaves and index ->> 'name' = r.key_index
+        -- The operator of a key may have moved.
+        and split_part(r.definition, '.', 1) = (
+          select {{schema}}.sign(f.statements)
+          from {{schema}}.texts(r, described, index) t, {{schema}}.functions(t.texts, t.facts) f) then
+      return;
+    end if;
+  end loop;
   if {{schema}}.refusal(described) is not null then
     raise exception '%', {{schema}}.refusal(described);
   elsif index is null then

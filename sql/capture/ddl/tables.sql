@@ -82,7 +82,8 @@ $tripline$;
 revoke execute on function {{schema}}.let_go(oid) from public;
 
 -- Gives a table up that could not be followed: its functions log nothing any more, so that the application can go on
--- writing it, and the daemon halts until init has put it right.
+-- writing it, and the daemon halts until init has put it right. The functions come first: writes must not fail, whatever
+-- can be recorded.
 create or replace function {{schema}}.give_up(wanted oid, why text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -90,7 +91,6 @@ as $tripline$
 declare
   name text;
 begin
-  update {{schema}}.tables t set broken = why where t.relation = wanted and t.broken is null;
   for name in
     select substr(k, 10) from {{schema}}.tables t, jsonb_object_keys(t.objects) k
     where t.relation = wanted and k like 'function %'
@@ -113,6 +113,12 @@ as $tripline$
 declare
   captured boolean := exists (select from {{schema}}.tables t where t.relation = wanted);
   why text;
+  begin
+    update {{schema}}.tables t set broken = why where t.relation = wanted and t.broken is null;
+  exception when others then
+    -- Another session wrote the row since this transaction's snapshot. That its functions were altered is seen too.
+    raise warning 'tripline: that % is given up could not be recorded: %', wanted::regclass, sqlerrm;
+  end;
 begin
   if captured then
     perform {{schema}}.follow(wanted);
