@@ -8,6 +8,7 @@ set jit = off
 {{settings}}as $tripline$
 declare
   wanted oid;
+  why text;
 begin
   for wanted in
     -- Of an index its table, of a partition the table at the top; of a type, domain or schema every captured table.
@@ -16,7 +17,9 @@ begin
       select coalesce(i.indrelid, c.objid) as oid
       from pg_event_trigger_ddl_commands() c
       left join pg_index i on i.indexrelid = c.objid
-      where c.classid = 'pg_class'::regclass
+      -- What an extension's script makes would become the extension's, log tables too: init takes its tables, and what
+      -- it alters is looked at when it has ended.
+      where c.classid = 'pg_class'::regclass and not c.in_extension
       union
       select t.relation from {{schema}}.tables t
       where exists (select from pg_event_trigger_ddl_commands() c
@@ -31,6 +34,10 @@ begin
            or exists (select from {{schema}}.patterns p where n.nspname || '.' || r.relname like any (p.include)))
   loop
     perform {{schema}}.touched(wanted);
+    why := {{schema}}.left_out(wanted, tg_tag <> 'ALTER TABLE');
+    if why is not null then
+      raise notice 'tripline: % is not captured: %; tripline init would say the way out', wanted::regclass, why;
+    end if;
   end loop;
 exception when others then
   raise warning 'tripline: DDL could not be followed: %', sqlerrm;

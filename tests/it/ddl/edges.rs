@@ -71,3 +71,85 @@ async fn a_policy_that_would_hide_rows_ends_capture_and_not_the_writes() {
     }
 }
 
+#[tokio::test]
+async fn tables_of_an_extensions_script_stay_the_extensions() {
+    let (db, client, config) = captured("create table t (id int primary key)", CaptureMode::Reread).await;
+    if !at_least(&client, 18).await {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("extension");
+    std::fs::create_dir(&folder).unwrap();
+    for (file, text) in [
+        ("tl_made.control", "default_version = '1'\n"),
+        ("tl_made--1.sql", "create table made (id int primary key, v text);\n"),
+        (
+            "tl_made--1--2.sql",
+            "alter table made add column w int; alter table t add column w int default 3;\n",
+        ),
+    ] {
+        std::fs::write(folder.join(file), text).unwrap();
+    }
+    run(&client, &format!("set extension_control_path = '{}:$system'", dir.path().display())).await;
+    run(&client, "create extension tl_made").await;
+    let members = "select string_agg(pg_describe_object(classid, objid, 0), ', ' order by 1) from pg_depend
+        where refclassid = 'pg_extension'::regclass and deptype = 'e'
+          and refobjid = (select oid from pg_extension where extname = 'tl_made')";
+    assert!(value(&client, members).await.contains("table made"), "the script has run");
+    run(&client, "insert into made values (1, 'a')").await;
+    // A table that is captured already, altered by a script.
+    run(&client, "alter extension tl_made update to '2'; insert into t values (1, 4)").await;
+    assert!(!value(&client, members).await.contains("cdc"), "{}", value(&client, members).await);
+    assert_eq!(value(&client, "select w from cdc.t_cdc").await, "4");
+    init(&db, &config).await;
+    run(&client, "drop extension tl_made; insert into t values (2)").await;
+    assert_followed(&db, &config, "drop extension").await;
+}
+
+/// Opens a session; returns it with what it is told.
+async fn listening(db: &TestDb) -> (tokio_postgres::Client, Arc<Mutex<Vec<String>>>) {
+    let config: tokio_postgres::Config = db.url().parse().unwrap();
+    let (client, mut connection) = config.connect(NoTls).await.unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&told);
+    tokio::spawn(async move {
+        let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
+        while let Some(Ok(message)) = messages.next().await {
+            if let AsyncMessage::Notice(notice) = message {
+                list.lock().unwrap().push(notice.message().to_owned());
+            }
+        }
+    });
+    (client, told)
+}
+
+#[tokio::test]
+async fn a_new_table_that_cannot_be_captured_is_named_to_who_creates_it() {
+    let (db, _client, _config) = captured("create table t (id int primary key)", CaptureMode::Reread).await;
+    let (client, told) = listening(&db).await;
+    for (statement, why) in [
+        (
+            "create table odd (id int primary key, cdc_x int)",
+            "public.odd is not captured: a column begins with cdc_",
+        ),
+        ("create table bare (id int)", "public.bare is not captured: it has no primary key"),
+        ("create table untold_bare (id int)", ""),
+        ("create temp table gone (id int)", ""),
+        ("alter table bare add primary key (id)", ""),
+        (
+            "create table kid (v text) inherits (bare)",
+            "public.kid is not captured: it takes part in plain inheritance",
+        ),
+    ] {
+        run(&client, statement).await;
+        let told = std::mem::take(&mut *told.lock().unwrap());
+        match why {
+            "" => assert!(told.is_empty(), "{statement}: {told:?}"),
+            why => assert!(
+                told.iter().any(|text| text.contains(why) && text.contains("tripline init")),
+                "{statement}: {told:?}"
+            ),
+        }
+    }
+}
+
