@@ -57,8 +57,9 @@ as $tripline$
 declare
   o text := regexp_replace(old, '\(.*\)', '');
   n text := regexp_replace(new, '\(.*\)', '');
-  od int[] := string_to_array(replace(substring(old from '\((.*)\)'), ' ', ''), ',')::int[];
-  nd int[] := string_to_array(replace(substring(new from '\((.*)\)'), ' ', ''), ',')::int[];
+  -- Numbers only: names of types hold parentheses too, and so do modifiers of extensions.
+  od int[] := string_to_array(replace(substring(old from '\(([-0-9, ]+)\)'), ' ', ''), ',')::int[];
+  nd int[] := string_to_array(replace(substring(new from '\(([-0-9, ]+)\)'), ' ', ''), ',')::int[];
 begin
   if old = new then
     return true;

@@ -106,6 +106,17 @@ async fn tables_of_an_extensions_script_stay_the_extensions() {
     assert_followed(&db, &config, "drop extension").await;
 }
 
+#[tokio::test]
+async fn types_whose_names_hold_parentheses_are_followed() {
+    let ddl = "create type \"odd(x)\" as enum ('a'); create type \"odd(y,4326)\" as enum ('a');
+        create table t (id int primary key, v \"odd(x)\")";
+    let (db, client, config) = captured(ddl, CaptureMode::Reread).await;
+    run(&client, "insert into t values (1, 'a'); alter table t alter column v type \"odd(y,4326)\" using v::text::\"odd(y,4326)\"").await;
+    run(&client, "alter table t alter column v type text; insert into t values (2, 'b')").await;
+    assert_eq!(value(&client, "select string_agg(broken, ',') from cdc.tables").await, "∅");
+    assert_followed(&db, &config, "both").await;
+}
+
 /// Opens a session; returns it with what it is told.
 async fn listening(db: &TestDb) -> (tokio_postgres::Client, Arc<Mutex<Vec<String>>>) {
     let config: tokio_postgres::Config = db.url().parse().unwrap();
