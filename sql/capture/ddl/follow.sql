@@ -168,13 +168,14 @@ declare
   before jsonb;
   index jsonb;
   new jsonb;
+  f jsonb;
   leaves_now oid[] := array(select (l ->> 'oid')::oid from jsonb_array_elements(described -> 'leaves') l);
   same boolean;
   why text;
   boundary bigint;
   leaf oid;
-begin
   locked boolean;
+begin
   -- Once to see whether there is anything to do, and again with the row locked. What locks it at once lets migrations of
   -- other tables wait: ALTER TYPE asks for every table.
   foreach locked in array array[false, true] loop
@@ -257,16 +258,17 @@ begin
   end if;
   perform {{schema}}.put(wanted, before);
   -- Partitions that went take their rows along, those that came bring some.
-  for leaf in select l from unnest(r.leaves) l where l <> all (leaves_now) loop
-    if exists (select from pg_class c where c.oid = leaf) then
-      execute {{schema}}.fill(r.templates ->> 'depart', {{schema}}.facts(r, index) || (
-        select jsonb_build_object('schema', n.nspname, 'table', c.relname)
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = leaf and c.relkind = 'r'));
-    else
-      -- Its rows are gone, and nothing says which they were.
-      perform {{schema}}.request(wanted, true, null);
-    end if;
+  for f in
+    select jsonb_build_object('schema', n.nspname, 'table', c.relname)
+    from unnest(r.leaves) l join pg_class c on c.oid = l join pg_namespace n on n.oid = c.relnamespace
+    where l <> all (leaves_now) and c.relkind = 'r'
+  loop
+    execute {{schema}}.fill(r.templates ->> 'depart', {{schema}}.facts(r, index) || f);
   end loop;
+  if exists (select from unnest(r.leaves) l where not exists (select from pg_class c where c.oid = l)) then
+    -- Its rows are gone, and nothing says which they were.
+    perform {{schema}}.request(wanted, true, null);
+  end if;
   for leaf in
     select l from unnest(leaves_now) l join pg_class c on c.oid = l where l <> all (r.leaves) and c.relkind = 'r'
   loop

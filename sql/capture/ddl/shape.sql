@@ -149,7 +149,10 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $tripline$
 select case when old is null then after else after || jsonb_build_object(
-  'triggers', coalesce(old -> 'triggers', '{}') || coalesce((
+  -- A partition that left gets other triggers when it comes back.
+  'triggers', coalesce((
+    select jsonb_object_agg(t.key, t.value)
+    from jsonb_each(coalesce(old -> 'triggers', '{}')) t where after -> 'files' ? (t.value ->> 'table')), '{}') || coalesce((
     select jsonb_object_agg(t.key, t.value)
     from jsonb_each(after -> 'triggers') t
     where not coalesce(old -> 'triggers' -> t.key ->> 'version' <> before -> 'triggers' -> t.key ->> 'version', false)), '{}'),

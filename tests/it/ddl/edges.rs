@@ -117,6 +117,25 @@ async fn types_whose_names_hold_parentheses_are_followed() {
     assert_followed(&db, &config, "both").await;
 }
 
+#[tokio::test]
+async fn partitions_that_are_partitioned_come_and_go() {
+    let ddl = "create table t (id int primary key, v text) partition by range (id);
+        create table low partition of t for values from (0) to (100) partition by range (id);
+        create table lowest partition of low for values from (0) to (50)";
+    let (db, client, config) = captured(ddl, CaptureMode::Reread).await;
+    run(&client, "insert into t values (1, 'a'); alter table t detach partition low").await;
+    run(&client, "insert into low values (2, 'b')").await;
+    run(&client, "alter table t attach partition low for values from (0) to (100)").await;
+    let logged = "select string_agg(cdc_op::text || id, ' ' order by cdc_id) from cdc.t_cdc";
+    assert_eq!(value(&client, logged).await, "I1 D1 I1 I2");
+    assert_followed(&db, &config, "attach").await;
+    run(&client, "drop table low").await;
+    let requested = "select count(*) from cdc.snapshots where sweeps and ended_at is null";
+    assert_eq!(value(&client, requested).await, "1");
+    assert_eq!(value(&client, "select string_agg(broken, ',') from cdc.tables").await, "∅");
+    assert_followed(&db, &config, "drop").await;
+}
+
 /// Opens a session; returns it with what it is told.
 async fn listening(db: &TestDb) -> (tokio_postgres::Client, Arc<Mutex<Vec<String>>>) {
     let config: tokio_postgres::Config = db.url().parse().unwrap();
