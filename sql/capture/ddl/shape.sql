@@ -133,6 +133,9 @@ where case
   -- A label that has another name now.
   when exists (select from jsonb_array_elements_text(case jsonb_typeof(old -> 'enum_labels') when 'array' then old -> 'enum_labels' else '[]' end) l
                where not coalesce(new -> 'enum_labels', '[]') ? l) then true
+  -- ALTER COLUMN … SET EXPRESSION, which a column that is not stored shows in nothing else.
+  when (new ->> 'generated')::boolean and not files.rewritten then
+    known.seal -> 'columns' -> (new ->> 'id') ->> 'settings' <> found -> 'columns' -> (new ->> 'id') ->> 'settings'
   else files.rewritten
     -- Once more in this transaction, it has the same version.
     and (known.seal -> 'columns' -> (new ->> 'id') ->> 'version' <> found -> 'columns' -> (new ->> 'id') ->> 'version'

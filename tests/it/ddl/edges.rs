@@ -183,3 +183,22 @@ async fn a_new_table_that_cannot_be_captured_is_named_to_who_creates_it() {
     }
 }
 
+#[tokio::test]
+async fn an_expression_that_is_altered_gives_rows_new_values() {
+    let db = TestDb::create(Which::Source).await;
+    if !at_least(&db.connect().await, 18).await {
+        return;
+    }
+    let ddl = "create table t (id int primary key, n int, twice int generated always as (n * 2) virtual,
+        kept int generated always as (n * 3)); insert into t (id, n) values (1, 5)";
+    let (db, client, config) = captured(ddl, CaptureMode::Reread).await;
+    let last = "select concat_ws(',', twice, kept) from cdc.t_cdc order by cdc_id desc limit 1";
+    run(&client, "alter table t alter column twice set expression as (n * 4)").await;
+    assert_eq!(value(&client, last).await, "20,15");
+    run(&client, "alter table t alter column kept set expression as (n * 5)").await;
+    assert_eq!(value(&client, last).await, "20,25");
+    let logged = rows(&client, "select cdc_op from cdc.t_cdc").await.len();
+    run(&client, "alter table t alter column n set not null").await;
+    assert_eq!(rows(&client, "select cdc_op from cdc.t_cdc").await.len(), logged, "nothing changed");
+    assert_followed(&db, &config, "set expression").await;
+}
