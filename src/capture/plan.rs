@@ -112,7 +112,8 @@ pub(super) fn plan(
     let mode = if source.kind == 'p' { CaptureMode::Row } else { wanted.mode };
 
     let log = registered.filter(|row| row.log_exists);
-    let columns = with_initial(in_log_order(wanted.selection.published(&source.columns), log), registered);
+    let columns = with_initial(in_log_order(source.columns.clone(), log), registered);
+    let columns = wanted.selection.published(&columns);
     let relation = source.oid.to_string();
     let spec = Spec {
         schema,

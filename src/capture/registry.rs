@@ -214,10 +214,11 @@ pub async fn load_former(
                     shape.log_table, shape.table.version
                 ),
                 fix: format!(
-                    "add them again, or give these rows up: delete from {}.shapes where log_table = {}, then compare with \
-                     tripline verify",
+                    "give these rows up: delete from {}.shapes where log_table = {}; then tripline snapshot {} loads the \
+                     table anew",
                     quote_ident(schema),
-                    quote_literal(&shape.log_table.name)
+                    quote_literal(&shape.log_table.name),
+                    shape.table.name
                 ),
             }],
         }),

@@ -71,6 +71,7 @@ async fn a_policy_that_would_hide_rows_ends_capture_and_not_the_writes() {
     }
 }
 
+/// A file of an extension that creates a table, for servers that look for extensions elsewhere too.
 #[tokio::test]
 async fn tables_of_an_extensions_script_stay_the_extensions() {
     let (db, client, config) = captured("create table t (id int primary key)", CaptureMode::Reread).await;
@@ -181,6 +182,39 @@ async fn a_new_table_that_cannot_be_captured_is_named_to_who_creates_it() {
             ),
         }
     }
+}
+
+#[tokio::test]
+async fn what_existing_rows_got_is_masked_when_a_mask_comes() {
+    let (db, client, mut config) = captured("create table t (id int primary key)", CaptureMode::Reread).await;
+    run(&client, "alter table t add column card text default 's3cret', add column pin text default 's3cret'")
+        .await;
+    let known = "select columns::text from cdc.tables where table_name = 't'";
+    assert!(value(&client, known).await.contains("s3cret"));
+    let mut entry = TableOverride { name: "public.t".into(), ..TableOverride::default() };
+    entry.mask.insert("card".into(), Mask::Truncate(1));
+    entry.mask.insert("pin".into(), Mask::Value("none".into()));
+    config.table = vec![entry];
+    init(&db, &config).await;
+    let columns = value(&client, known).await;
+    assert!(!columns.contains("s3cret") && columns.contains("none"), "{columns}");
+    assert_followed(&db, &config, "the mask").await;
+}
+
+#[tokio::test]
+async fn unread_rows_whose_log_columns_are_gone_are_given_up_as_the_message_says() {
+    let (db, client, config) =
+        captured("create table t (id int primary key, v text)", CaptureMode::Reread).await;
+    run(&client, "insert into t values (1, 'a'); alter table t drop column v").await;
+    let stepped = value(&client, "select attname from pg_attribute where attrelid = 'cdc.t_cdc'::regclass and attname like 'cdc\\_v1%'").await;
+    run(&client, &format!("alter table cdc.t_cdc drop column {stepped}")).await;
+    let error = capture::load_former(&client, "cdc", 0).await.unwrap_err().to_string();
+    assert!(!error.contains("again"), "a column that is added again has another number: {error}");
+    let statement = &error[error.find("delete from").unwrap()..error.find("; then").unwrap()];
+    run(&client, statement).await;
+    assert!(error.contains("tripline snapshot public.t"), "{error}");
+    assert!(capture::load_former(&client, "cdc", 0).await.unwrap().is_empty());
+    assert_followed(&db, &config, "giving up").await;
 }
 
 #[tokio::test]
