@@ -41,6 +41,8 @@ pub(super) struct Plan {
     /// Triggers are created, so the source table is locked first.
     pub(super) locks: bool,
     pub(super) statements: Vec<String>,
+    /// Object id, version and definition of the table's row in the registry, which the statements rest on.
+    pub(super) known: Option<(u32, u32, String)>,
 }
 
 /// Returns the key columns, or what is in the way and the way out.
@@ -225,6 +227,7 @@ pub(super) fn plan(
         accepted,
         locks,
         statements,
+        known: registered.map(|row| (row.relation, row.version, row.definition.clone())),
     };
     if unchanged {
         return Ok(done(Vec::new(), false));

@@ -1,6 +1,9 @@
 //! DDL of several sessions at once, under every isolation level.
 
-use tripline::capture::{self, Action};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tripline::capture::{self, Action, CaptureError, InitOptions};
 use tripline::table::CaptureMode;
 
 use super::source::{assert_followed, captured, init};
@@ -55,4 +58,53 @@ async fn ddl_under_an_older_snapshot_never_makes_writes_fail() {
         run(&other, "insert into t values (5)").await;
         assert_eq!(value(&client, "select id from cdc.t_cdc order by cdc_id desc limit 1").await, "5");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn init_beside_ddl_and_writers_fails_nobody() {
+    let (db, client, config) =
+        captured("create table t (id int primary key, n int)", CaptureMode::Reread).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (writer, stopped) = (db.connect().await, Arc::clone(&stop));
+    let writes = tokio::spawn(async move {
+        let mut count = 0;
+        while !stopped.load(Ordering::Relaxed) {
+            run(&writer, "insert into t (id, n) values (1, 1) on conflict (id) do update set n = t.n + 1")
+                .await;
+            count += 1;
+        }
+        count
+    });
+    let (mut session, stopped, settings) = (db.connect().await, Arc::clone(&stop), config.clone());
+    let inits = tokio::spawn(async move {
+        let (mut done, mut changed) = (0, 0);
+        while !stopped.load(Ordering::Relaxed) {
+            match capture::init(&mut session, &settings, InitOptions::default()).await {
+                Ok(_) => done += 1,
+                Err(CaptureError::Changed { .. } | CaptureError::Busy { .. }) => changed += 1,
+                Err(error) => panic!("{error} {error:?}"),
+            }
+        }
+        (done, changed)
+    });
+    for number in 0..40 {
+        // Every other time behind the event triggers, so that init has something to do.
+        let hidden = if number % 2 == 0 { "set local session_replication_role = replica;" } else { "" };
+        let ddl = format!("begin; {hidden} alter table t add column c{number} int default {number}; commit");
+        run(&client, &ddl).await;
+        run(&client, &format!("alter table t rename column c{number} to d{number}")).await;
+        if number % 3 == 0 {
+            run(&client, &format!("alter table t drop column d{number}")).await;
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (writes, inits) = (writes.await.unwrap(), inits.await.unwrap());
+    println!("{writes} writes, {inits:?} inits done and to be repeated");
+    init(&db, &config).await;
+    assert_followed(&db, &config, "all of it").await;
+    run(&client, "insert into t (id, n, d1) values (2, 3, 4)").await;
+    assert_eq!(
+        value(&client, "select concat_ws(',', id, n, d1) from cdc.t_cdc order by cdc_id desc limit 1").await,
+        "2,3,4"
+    );
 }
