@@ -3,5 +3,6 @@
 mod concurrent;
 mod edges;
 mod flow;
+mod rights;
 mod source;
 mod unfollowed;

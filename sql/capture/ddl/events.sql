@@ -1,3 +1,15 @@
+-- Tells whether the registry came here with a dump: its object ids mean other tables then. init says what to do.
+create or replace function {{schema}}.restored() returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $tripline$
+select count(*) > 0 and bool_and(c.oid <> t.log_relation)
+from {{schema}}.tables t
+join pg_class c on c.relname = t.log_table
+  and c.relnamespace = (select n.oid from pg_namespace n where n.nspname = {{schema_literal}})
+$tripline$;
+revoke execute on function {{schema}}.restored() from public;
+
 -- What the event triggers run, as the owner of capture. It never makes a statement of the application fail.
 create or replace function {{schema}}.on_ddl() returns event_trigger
 language plpgsql security definer
@@ -10,6 +22,9 @@ declare
   wanted oid;
   why text;
 begin
+  if {{schema}}.restored() then
+    return;
+  end if;
   for wanted in
     -- Of an index its table, of a partition the table at the top; of a type, domain or schema every captured table.
     select distinct coalesce(pg_partition_root(x.oid), x.oid)::oid
@@ -55,6 +70,9 @@ set jit = off
 declare
   r record;
 begin
+  if {{schema}}.restored() then
+    return;
+  end if;
   for r in
     select t.relation, bool_or(o.objid = t.relation and o.objsubid = 0) as gone
     from pg_event_trigger_dropped_objects() o
