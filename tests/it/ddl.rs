@@ -6,3 +6,4 @@ mod flow;
 mod rights;
 mod source;
 mod unfollowed;
+mod targets;
