@@ -215,7 +215,8 @@ impl Spec<'_> {
             }
             _ => {
                 // The text tells apart what the type calls equal.
-                let text = |key: &KeyColumn| format!(", u.{}::pg_catalog.text", quote_ident(&key.name));
+                let text =
+                    |key: &KeyColumn| format!(", pg_catalog.format('%s', u.{})", quote_ident(&key.name));
                 let texts: String = match self.is_open() {
                     true => template::loose_keys(&text(&self.key[0])),
                     false => self.key.iter().filter(|key| key.loose).map(text).collect(),

@@ -6,13 +6,16 @@ as $tripline$
 select jsonb_build_object('relation', known.relation, 'schema', known.schema_name, 'table', known.table_name, 'log', known.log_table,
   'columns', (
     select jsonb_agg(jsonb_strip_nulls(jsonb_build_object('name', c ->> 'name', 'base', c ->> 'base',
+      'foreign', c ->> 'base' in ('text', 'text[]') and c ->> 'type' <> c ->> 'base',
       'place', array_position(known.key_columns, c ->> 'name') - 1)) order by n)
     from jsonb_array_elements(known.columns) with ordinality e(c, n)),
   'keys', (
     select jsonb_agg(jsonb_build_object('name', k ->> 'name', 'operator', k ->> 'operator', 'loose', k -> 'loose',
       'place', n - 1,
-      'base', (select c ->> 'base' from jsonb_array_elements(known.columns) c where c ->> 'name' = k ->> 'name')) order by n)
-    from jsonb_array_elements(index -> 'columns') with ordinality e(k, n)))
+      'base', c ->> 'base',
+      'foreign', c ->> 'base' in ('text', 'text[]') and c ->> 'type' <> c ->> 'base') order by n)
+    from jsonb_array_elements(index -> 'columns') with ordinality e(k, n)
+    left join jsonb_array_elements(known.columns) c on c ->> 'name' = k ->> 'name'))
 $tripline$;
 revoke execute on function {{schema}}.facts({{schema}}.tables, jsonb) from public;
 

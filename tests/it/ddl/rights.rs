@@ -3,6 +3,9 @@
 use std::process::Command;
 
 use tokio_postgres::Client;
+use tripline::config::TableOverride;
+use tripline::selection::Mask;
+use tripline::table::CaptureMode;
 
 use crate::db::{TestDb, Which, run, value};
 use crate::pipeline::harness::Pipeline;
@@ -114,4 +117,57 @@ async fn a_source_that_was_restored_from_a_dump_is_taken_up_anew_and_never_in_si
     run(&client, "insert into t values (4, 'e', 5)").await;
     assert_eq!(value(&client, "select count(*) from cdc.t_cdc").await, "1");
     assert_eq!(value(&client, "select count(*) from cdc.tables").await, "1");
+}
+
+#[tokio::test]
+async fn a_cast_of_the_types_owner_is_never_run_with_the_rights_of_captures_owner() {
+    let parts = "partition by range (id); create table leaf partition of t for values from (0) to (1000)";
+    for options in ["", parts] {
+        let db = TestDb::create(Which::Source).await;
+        let client = db.connect().await;
+        let owner = db.role("owner").await;
+        let schema = format!(
+            "create extension citext; create table seen (who text); grant insert on seen to {owner};
+             grant create on schema public to {owner}; set role {owner};
+             create type mood as enum ('sad', 'ok'); create type pair as (a int, b text);
+             create table t (id int, k citext, v mood, a mood[], p pair, m mood, h mood[], primary key (id, k)) {options};
+             reset role; alter table seen add primary key (who);
+             create schema other; create table other.there (id int primary key)"
+        );
+        run(&client, &schema).await;
+        let mut config = super::source::config(CaptureMode::Reread);
+        config.source.tables.push("!public.seen".into());
+        super::source::init(&db, &config).await;
+        let mut casts = String::new();
+        for (i, from) in ["mood", "mood[]", "pair"].iter().enumerate() {
+            casts.push_str(&format!(
+                "create function shown_{i}({from}) returns text language sql as
+                   'insert into public.seen values (current_user) returning ''evil''';
+                 create cast ({from} as text) with function shown_{i}({from});"
+            ));
+        }
+        run(&client, &format!("set role {owner}; {casts} reset role")).await;
+        let writes = "insert into t values (1, 'a', 'ok', '{ok,null}', '(1,x)', 'sad', '{sad}'), (2, 'b', null, null, null, null, null);
+            update t set k = upper(k); update t set v = 'sad', p = '(,)' where id = 1";
+        run(&client, writes).await;
+        let last = "select concat_ws('|', k, v, a, p, m, h) from cdc.t_cdc where id = 1 order by cdc_id desc limit 1";
+        assert_eq!(value(&client, last).await, "A|sad|{ok,NULL}|(,)|sad|{sad}");
+        let null = "select num_nulls(v, a, p, m, h) from cdc.t_cdc where id = 2 and cdc_op <> 'D' limit 1";
+        assert_eq!(value(&client, null).await, "5");
+        // Filled in by the event triggers, and with masks.
+        run(&client, "alter table t add column w pair; update t set w = '(2,y)' where id = 1").await;
+        assert_eq!(value(&client, "select w from cdc.t_cdc order by cdc_id desc limit 1").await, "(2,y)");
+        super::source::assert_followed(&db, &config, "a column of that type").await;
+        let seen = "select string_agg(who, ',') from seen";
+        assert_eq!(value(&client, seen).await, "∅");
+        let mut entry = TableOverride { name: "public.t".into(), ..TableOverride::default() };
+        entry.mask.insert("m".into(), Mask::Hash);
+        config.table = vec![entry];
+        config.mask.salt = Some("salt".to_owned().into());
+        super::source::init(&db, &config).await;
+        run(&client, "update t set v = 'ok' where id = 1").await;
+        let masked = "select concat_ws('|', v, length(m)) from cdc.t_cdc order by cdc_id desc limit 1";
+        assert_eq!(value(&client, masked).await, "ok|64");
+        assert_eq!(value(&client, seen).await, "∅", "masked");
+    }
 }
