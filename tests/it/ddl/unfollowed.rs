@@ -107,6 +107,17 @@ async fn what_a_filter_or_the_key_rests_on_is_named_too() {
 }
 
 #[tokio::test]
+async fn a_detached_partition_does_not_care_what_becomes_of_its_table() {
+    let ddl = "create table t (id int primary key, v text) partition by range (id);
+        create table leaf partition of t for values from (0) to (1000)";
+    let (_db, client, _config) = captured(ddl, CaptureMode::Reread).await;
+    run(&client, UNWATCHED).await;
+    run(&client, "insert into t values (1, 'a'); alter table t detach partition leaf").await;
+    run(&client, "alter table t rename column v to w; truncate leaf; insert into leaf values (1, 'b')").await;
+    run(&client, "drop table t; truncate leaf").await;
+}
+
+#[tokio::test]
 async fn changes_that_the_functions_survive_break_nothing() {
     let (_db, client, _config) =
         captured("create table t (id int primary key, v text)", CaptureMode::Reread).await;
