@@ -5,6 +5,8 @@ set search_path = pg_catalog, pg_temp
 set row_security = off{{settings}}
 set jit = off
 as $tripline${{conflict}}
+declare
+  cdc_fits constant boolean := {{fits}};
 begin
   insert into {{log}} (cdc_op, {{columns}}) select 'D', {{row}} from cdc_old t{{where_filter}};
   return null;

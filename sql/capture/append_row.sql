@@ -4,6 +4,8 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set row_security = off{{settings}}
 as $tripline${{conflict}}
+declare
+  cdc_fits constant boolean := {{fits}};
 begin
   if tg_op <> 'INSERT' then
     insert into {{log}} (cdc_op, {{columns}}) select 'D', {{row}} from (select old.*) t{{where_filter}};

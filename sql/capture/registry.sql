@@ -5,6 +5,10 @@ select coalesce(json_agg(json_build_object(
   'mode', t.mode, 'version', t.version, 'leaves', t.leaves::int8[], 'definition', t.definition, 'objects', t.objects,
   'exists', exists (select from pg_class c where c.oid = t.relation),
   'log_exists', lc.oid is not null,
+  -- Its log table has another object id: a dump was restored, or somebody made it anew.
+  'elsewhere', lc.oid is null and exists (
+    select from pg_class c
+    where c.relname = t.log_table and c.relnamespace = (select oid from pg_namespace where nspname = {{schema_literal}})),
   'log_readable', coalesce(has_table_privilege(lc.oid, 'select'), false),
   'log_columns', (
     select coalesce(json_agg(json_build_object('name', a.attname,

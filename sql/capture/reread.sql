@@ -15,6 +15,8 @@ set row_security = off{{settings}}
 set enable_seqscan = off
 set jit = off
 as $tripline${{conflict}}
+declare
+  cdc_fits constant boolean := {{fits}};
 begin
   insert into {{log}} (cdc_op, {{columns}})
   select case when r.cdc_found is null then 'D' when k.cdc_was then 'U' else 'I' end, {{key_or_row}}

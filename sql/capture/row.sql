@@ -9,6 +9,7 @@ set row_security = off{{settings}}
 set enable_seqscan = off
 as $tripline${{conflict}}
 declare
+  cdc_fits constant boolean := {{fits}};
   cdc_was boolean := tg_op <> 'INSERT'{{and_old_passes}};
   cdc_is boolean := tg_op <> 'DELETE'{{and_new_passes}};
   cdc_same boolean := tg_op = 'UPDATE' and row({{key_old}})::record operator(pg_catalog.*=) row({{key_new}})::record;

@@ -18,7 +18,7 @@ select json_build_object(
   'library', (
     select obj_description(p.oid, 'pg_proc') from pg_proc p where p.pronamespace = s.oid and p.proname = 'on_drop'),
   'events', (
-    select count(*) = 2 from pg_event_trigger e join pg_proc p on p.oid = e.evtfoid
+    select count(*) = 2 and bool_or('ALTER EXTENSION' = any (e.evttags)) from pg_event_trigger e join pg_proc p on p.oid = e.evtfoid
     where p.pronamespace = s.oid and e.evtenabled in ('O', 'A')),
   'pipelines', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'pipelines' and c.relkind = 'r'),
   'snapshots', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'snapshots' and c.relkind = 'r'),

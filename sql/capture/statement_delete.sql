@@ -7,6 +7,8 @@ set row_security = off{{settings}}
 set enable_seqscan = off
 set jit = off
 as $tripline${{conflict}}
+declare
+  cdc_fits constant boolean := {{fits}};
 begin
   insert into {{log}} (cdc_op, {{key_columns}})
   select 'D', {{key_k_cast}}

@@ -8,6 +8,8 @@ set row_security = off{{settings}}
 set enable_seqscan = off
 set jit = off
 as $tripline${{conflict}}
+declare
+  cdc_fits constant boolean := {{fits}};
 begin
   if not exists (select {{key_t}} from cdc_old t{{where_filter}} except select {{key_t}} from cdc_new t{{where_filter}}){{and_none_enters}} then
     insert into {{log}} (cdc_op, {{columns}}) select 'U', {{row}} from cdc_new t{{where_filter}};

@@ -5,6 +5,8 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set row_security = off{{settings}}
 as $tripline${{conflict}}
+declare
+  cdc_fits constant boolean := {{fits}};
 begin
   insert into {{log}} (cdc_op) values ('T');
   insert into {{log}} (cdc_op, {{columns}}) select 'I', {{row}} from {{source}} t{{where_filter}};

@@ -107,6 +107,7 @@ fn library(schema: &str) -> String {
     let sequence = quote_literal(&TableName::new(schema, "cdc_id_seq").quoted());
     let files = [
         include_str!("../../sql/capture/ddl/library.sql"),
+        include_str!("../../sql/capture/ddl/fits.sql"),
         include_str!("../../sql/capture/ddl/shape.sql"),
         include_str!("../../sql/capture/ddl/follow.sql"),
         include_str!("../../sql/capture/ddl/tables.sql"),

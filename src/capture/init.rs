@@ -378,15 +378,16 @@ async fn set_up(client: &mut Client, schema: &str, decided: &Decided) -> Result<
 }
 
 fn script(source: &Source, plan: &Plan) -> String {
-    let mut script = String::new();
-    if plan.locks {
-        script.push_str(&render(
-            include_str!("../../sql/capture/lock.sql"),
-            &[("table", &source.name.quoted())],
-        ));
-    }
-    script.push_str(&plan.statements.concat());
-    script
+    lock(source, plan) + &plan.statements.concat()
+}
+
+/// The statement that keeps DDL away from a table, and writers too where triggers are created.
+fn lock(source: &Source, plan: &Plan) -> String {
+    let template = match plan.locks {
+        true => include_str!("../../sql/capture/lock.sql"),
+        false => include_str!("../../sql/capture/lock_shape.sql"),
+    };
+    render(template, &[("table", &source.name.quoted())])
 }
 
 /// Tries again while others hold the lock of `table`.
@@ -416,14 +417,23 @@ async fn install(
 ) -> Result<(), CaptureError> {
     let failed =
         |error| CaptureError::Query { what: format!("install capture of {}", source.name), source: error };
+    let changed = || CaptureError::Changed { table: source.name.clone() };
     let transaction = query::begin(client).await?;
-    if plan.locks {
-        let lock = render(include_str!("../../sql/capture/lock.sql"), &[("table", &source.name.quoted())]);
-        transaction.batch_execute(&lock).await.map_err(failed)?;
+    match transaction.batch_execute(&lock(source, plan)).await {
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Err(changed()),
+        done => done.map_err(failed)?,
     }
     let now = catalog::describe(&transaction, schema, [source.oid]).await?;
-    if now.first() != Some(source) {
-        return Err(CaptureError::Changed { table: source.name.clone() });
+    // The table may look the same and have been followed through changes since: the log table is another one then.
+    let relation = plan.known.as_ref().map_or(source.oid, |(relation, ..)| *relation);
+    let row = format!(
+        "select pg_catalog.json_build_array(t.relation::pg_catalog.int8, t.version, t.definition) from {}.tables t \
+         where t.relation = {relation}",
+        quote_ident(schema)
+    );
+    let known: Option<(u32, u32, String)> = query::json(&transaction, "the registry", &row).await?;
+    if now.first() != Some(source) || known != plan.known {
+        return Err(changed());
     }
     transaction.batch_execute(&plan.statements.concat()).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)

@@ -42,6 +42,8 @@ pub(super) struct Plan {
     /// Triggers are created, so the source table is locked first.
     pub(super) locks: bool,
     pub(super) statements: Vec<String>,
+    /// Object id, version and definition of the table's row in the registry, which the statements rest on.
+    pub(super) known: Option<(u32, u32, String)>,
 }
 
 /// Returns the key columns, or what is in the way and the way out.
@@ -119,9 +121,12 @@ pub(super) fn plan(
     };
 
     let log = registered.filter(|row| row.log_exists);
-    let columns = with_initial(in_log_order(wanted.selection.published(&source.columns), log), registered);
+    let columns = with_initial(in_log_order(source.columns.clone(), log), registered);
+    let columns = wanted.selection.published(&columns);
+    let relation = source.oid.to_string();
     let spec = Spec {
         schema,
+        relation: &relation,
         source: &source.name,
         log_table,
         mode,
@@ -229,6 +234,7 @@ pub(super) fn plan(
         accepted,
         locks,
         statements,
+        known: registered.map(|row| (row.relation, row.version, row.definition.clone())),
     };
     if unchanged {
         return Ok(done(Vec::new(), false));
@@ -302,7 +308,6 @@ fn register(
     definition: &str,
     functions: &[String],
 ) -> String {
-    let relation = source.oid.to_string();
     let log = TableName::new(spec.schema, spec.log_table).quoted();
     let log_relation = format!("{}::pg_catalog.regclass", quote_literal(&log));
     let key: Vec<String> = spec.key.iter().map(|key| key.name.clone()).collect();
@@ -310,7 +315,7 @@ fn register(
         include_str!("../../sql/capture/register.sql"),
         &[
             ("schema", &quote_ident(spec.schema)),
-            ("relation", &relation),
+            ("relation", spec.relation),
             ("schema_name", &quote_literal(&source.name.schema)),
             ("table_name", &quote_literal(&source.name.name)),
             ("log_table", &quote_literal(spec.log_table)),
@@ -322,9 +327,9 @@ fn register(
             ("version", &version.to_string()),
             ("leaves", &oid_array(source.leaves.iter().map(|leaf| leaf.oid))),
             ("definition", &quote_literal(definition)),
-            ("objects", &objects_sql(spec.schema, &relation, &array(functions))),
+            ("objects", &objects_sql(spec.schema, spec.relation, &array(functions))),
             ("selection", &quote_literal(&json(spec.selection))),
-            ("seal", &seal_sql(spec.schema, &relation, &log_relation)),
+            ("seal", &seal_sql(spec.schema, spec.relation, &log_relation)),
         ],
     )
 }

@@ -118,6 +118,8 @@ pub(super) struct Registered {
     /// The source table is still there.
     pub(super) exists: bool,
     pub(super) log_exists: bool,
+    /// A log table of that name is there, under another object id.
+    elsewhere: bool,
     pub(super) log_readable: bool,
     pub(super) log_columns: Vec<LogColumn>,
 }
@@ -178,7 +180,22 @@ pub(super) async fn read(client: &impl GenericClient, schema: &str) -> Result<Ve
             ("seal", &seal_sql(schema, "t.relation", "t.log_relation")),
         ],
     );
-    query::json(client, "the registry", &sql).await
+    let rows: Vec<Registered> = query::json(client, "the registry", &sql).await?;
+    if rows.is_empty() || !rows.iter().all(|row| row.elsewhere) {
+        return Ok(rows);
+    }
+    // Its object ids mean other tables here, and the log rows' transactions are another server's.
+    Err(CaptureError::Broken {
+        problems: vec![Problem {
+            id: "registry.restored",
+            table: None,
+            what: format!(
+                "the registry in schema {schema} was made in another database: a dump was restored here, and what its log \
+                 tables hold is not published from here"
+            ),
+            fix: "run tripline uninstall, then tripline init, which copies the tables anew".into(),
+        }],
+    })
 }
 
 /// Reads the captured tables from the registry, by name.
@@ -214,10 +231,11 @@ pub async fn load_former(
                     shape.log_table, shape.table.version
                 ),
                 fix: format!(
-                    "add them again, or give these rows up: delete from {}.shapes where log_table = {}, then compare with \
-                     tripline verify",
+                    "give these rows up: delete from {}.shapes where log_table = {}; then tripline snapshot {} loads the \
+                     table anew",
                     quote_ident(schema),
-                    quote_literal(&shape.log_table.name)
+                    quote_literal(&shape.log_table.name),
+                    shape.table.name
                 ),
             }],
         }),

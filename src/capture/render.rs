@@ -42,6 +42,8 @@ pub(super) struct KeyColumn {
 #[derive(Debug)]
 pub(super) struct Spec<'a> {
     pub(super) schema: &'a str,
+    /// Its object id.
+    pub(super) relation: &'a str,
     pub(super) source: &'a TableName,
     pub(super) log_table: &'a str,
     pub(super) mode: CaptureMode,
@@ -201,9 +203,9 @@ impl Spec<'_> {
     fn lookup(&self, from: &str) -> String {
         let equal = |_: &str, key: &KeyColumn| {
             let name = quote_ident(&key.name);
-            format!("t.{name} {} {from}.{name}", key.operator)
+            format!("t.{name} {} {from}.{name} and ", key.operator)
         };
-        format!("{} and pg_catalog.age(t.xmin) <= 0{}", self.each_key(equal, " and "), self.filter(" and "))
+        format!("{}pg_catalog.age(t.xmin) <= 0{}", self.each_key(equal, ""), self.filter(" and "))
     }
 
     /// The keys that a statement touched: `cdc_was` when one stood before it, `cdc_stays` when one stands in its new rows.
@@ -227,7 +229,8 @@ impl Spec<'_> {
             }
             _ => {
                 // The text tells apart what the type calls equal.
-                let text = |key: &KeyColumn| format!(", u.{}::pg_catalog.text", quote_ident(&key.name));
+                let text =
+                    |key: &KeyColumn| format!(", pg_catalog.format('%s', u.{})", quote_ident(&key.name));
                 let texts: String = match self.is_open() {
                     true => self.key.first().map(|key| template::loose_keys(&text(key))).unwrap_or_default(),
                     false => self.key.iter().filter(|key| key.loose).map(text).collect(),
@@ -243,6 +246,27 @@ impl Spec<'_> {
                 )
             }
         }
+    }
+
+    /// The call that says, once per plan, whether the functions still fit their table.
+    fn fits(&self) -> String {
+        let statement = render(
+            include_str!("../../sql/capture/fits_statement.sql").trim_end_matches('\n'),
+            &[
+                ("log", &self.log()),
+                ("columns", &self.each_column(|column| quote_ident(&column.name), ", ")),
+                ("row", &self.row("t")),
+                ("source", &self.source.quoted()),
+                ("lookup_t", &self.lookup("t")),
+            ],
+        );
+        // Names in it are quoted later where this is a template, so no literals.
+        format!(
+            "{}('{}'::pg_catalog.regclass, {TAGS}_fits${}{TAGS}_fits$, {TAGS}_fits${statement}{TAGS}_fits$)",
+            TableName::new(self.schema, "fits").quoted(),
+            self.relation,
+            self.source.quoted(),
+        )
     }
 
     fn fill(&self, template: &str, function: &str, more: &[(&str, &str)]) -> String {
@@ -290,6 +314,7 @@ impl Spec<'_> {
             ("function", function),
             ("log", self.log()),
             ("source", self.source.quoted()),
+            ("fits", self.fits()),
             ("columns", self.each_column(name, ", ")),
             ("key_columns", self.names()),
             ("row", self.row("t")),
@@ -533,6 +558,7 @@ mod tests {
                 let selection = Selection { filter, ..Selection::default() };
                 let spec = Spec {
                     schema: "c\"dc",
+                    relation: "1",
                     source: &source,
                     log_table: "x_cdc",
                     mode,

@@ -4,6 +4,7 @@ use crate::selection::{Mask, Selection};
 use crate::table::{Column, TableName, quote_ident, quote_literal};
 
 use super::registry::Captured;
+use super::template;
 
 /// Returns a base type for SQL: `pg_catalog."int4"[]`. Quoted, it has no default length.
 pub(super) fn base_type(base: &str) -> String {
@@ -18,20 +19,54 @@ pub(super) fn salt_table(schema: &str) -> TableName {
     TableName::new(schema, "salt")
 }
 
+/// Tells whether a column's type is none of PostgreSQL's own, so that its text is logged: an enum, a composite, a type of an
+/// extension. (A domain over text counts too.)
+fn is_foreign(column: &Column) -> bool {
+    matches!(column.base.as_str(), "text" | "text[]") && column.declared != column.base
+}
+
+/// Returns the text of a value as the type's output function writes it.
+///
+/// Never by a cast: whoever owns the type may give it one, and the functions would run that with the rights of the owner of
+/// capture.
+fn shown(reference: &str) -> String {
+    format!("case when pg_catalog.num_nulls({reference}) = 0 then pg_catalog.format('%s', {reference}) end")
+}
+
+/// Returns the text of a value that is to be masked. Its column is described as text already, so the server is asked for the
+/// type: `character` is without its padding, equal to the same `text`.
+fn masked(reference: &str) -> String {
+    let shown = shown(reference);
+    format!(
+        "case pg_catalog.pg_typeof({reference}) when 'pg_catalog.bpchar'::pg_catalog.regtype then pg_catalog.rtrim({shown}, ' ') \
+         else {shown} end"
+    )
+}
+
+/// Returns the SQL of a column's value `reference` as its base type.
+fn plain(column: &Column, reference: &str) -> String {
+    match column.base.as_str() {
+        template::BASE => template::value(reference),
+        "text" if is_foreign(column) => shown(reference),
+        "text[]" if is_foreign(column) => format!("({})::{}", shown(reference), base_type(&column.base)),
+        base => format!("{reference}::{}", base_type(base)),
+    }
+}
+
 /// Returns the SQL of what is logged for a column of the row: `reference` is its value, `t."name"`.
 pub(super) fn value(schema: &str, selection: &Selection, column: &Column, reference: &str) -> String {
-    let base = base_type(&column.base);
     match selection.mask.get(&column.name) {
-        None => format!("{reference}::{base}"),
-        Some(Mask::Value(text)) => format!("{}::{base}", quote_literal(text)),
+        None => plain(column, reference),
+        Some(Mask::Value(text)) => format!("{}::{}", quote_literal(text), base_type(&column.base)),
         Some(Mask::Truncate(characters)) => {
-            format!("pg_catalog.\"left\"({reference}::pg_catalog.text, {characters})")
+            format!("pg_catalog.\"left\"({}, {characters})", masked(reference))
         }
         // The bytes of the text in the server's encoding: unlike a conversion, that cannot fail.
         Some(Mask::Hash) => format!(
             "pg_catalog.encode(pg_catalog.sha256(pg_catalog.decode(pg_catalog.replace((select s.salt from {} s) || \
-             {reference}::pg_catalog.text, E'\\\\', E'\\\\\\\\'), 'escape')), 'hex')",
-            salt_table(schema).quoted()
+             ({}), E'\\\\', E'\\\\\\\\'), 'escape')), 'hex')",
+            salt_table(schema).quoted(),
+            masked(reference)
         ),
     }
 }

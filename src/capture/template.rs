@@ -22,9 +22,11 @@ pub(super) const PLACE: &str = "\u{6}i";
 /// The name of any other column.
 const NAME: &str = "\u{6}n";
 /// The base type of a column.
-const BASE: &str = "\u{6}b";
+pub(super) const BASE: &str = "\u{6}b";
 /// The equality operator of a key column.
 const OPERATOR: &str = "\u{6}o";
+/// The object id of the table.
+pub(super) const RELATION: &str = "\u{6}r";
 /// The schema and the name of the table, and its log table's name.
 const TABLE: [&str; 3] = ["\u{6}s", "\u{6}t", "\u{6}l"];
 
@@ -41,6 +43,11 @@ pub(super) fn keys(separator: &str, key: &str) -> String {
 /// A list over the key columns whose types call different bytes equal.
 pub(super) fn loose_keys(key: &str) -> String {
     format!("\u{3}\u{4}{key}\u{5}")
+}
+
+/// The value of a column as its base type.
+pub(super) fn value(reference: &str) -> String {
+    format!("\u{6}<{reference}\u{6}>")
 }
 
 /// Clauses for functions that make text.
@@ -87,6 +94,7 @@ fn of_any_table(
         let key = [KeyColumn { name: KEY.to_owned(), operator: OPERATOR.to_owned(), loose }];
         let spec = Spec {
             schema,
+            relation: RELATION,
             source: &source,
             log_table,
             mode,

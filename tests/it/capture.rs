@@ -698,7 +698,9 @@ async fn rows_that_a_policy_hides_are_an_error_at_init_and_never_a_delete() {
     init(&mut client, &config(&["public.*"])).await;
     run(&client, "insert into t values (1, 'a'); alter table t force row level security; create policy own on t using (id > 1) with check (true)").await;
     let error = client.batch_execute("insert into t values (0, 'hidden')").await.unwrap_err();
-    assert!(error.as_db_error().unwrap().message().contains("row-level security"), "{error:?}");
+    let error = error.as_db_error().unwrap();
+    assert!(error.message().contains("tripline init"), "{error:?}");
+    assert!(error.detail().unwrap().contains("row-level security"), "{error:?}");
 }
 
 /// The trap: a plan made for one row, or for an empty table, is kept for the session.

@@ -193,7 +193,7 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Returns where the programs of the shared source or destination are, or else those of the newest installation.
-fn programs(which: Which) -> PathBuf {
+pub(crate) fn programs(which: Which) -> PathBuf {
     let name = match which {
         Which::Source => "TRIPLINE_TEST_SOURCE_BIN",
         Which::Destination => "TRIPLINE_TEST_DESTINATION_BIN",

@@ -1,4 +1,55 @@
--- Puts the functions of a table in place and records what they rest on. sign: hash of the statements, as Rust makes it.
+-- What templates of a table are filled with.
+create or replace function {{schema}}.facts(known {{schema}}.tables, index jsonb) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $tripline$
+select jsonb_build_object('relation', known.relation, 'schema', known.schema_name, 'table', known.table_name, 'log', known.log_table,
+  'columns', (
+    select jsonb_agg(jsonb_strip_nulls(jsonb_build_object('name', c ->> 'name', 'base', c ->> 'base',
+      'foreign', c ->> 'base' in ('text', 'text[]') and c ->> 'type' <> c ->> 'base',
+      'place', array_position(known.key_columns, c ->> 'name') - 1)) order by n)
+    from jsonb_array_elements(known.columns) with ordinality e(c, n)),
+  'keys', (
+    select jsonb_agg(jsonb_build_object('name', k ->> 'name', 'operator', k ->> 'operator', 'loose', k -> 'loose',
+      'place', n - 1,
+      'base', c ->> 'base',
+      'foreign', c ->> 'base' in ('text', 'text[]') and c ->> 'type' <> c ->> 'base') order by n)
+    from jsonb_array_elements(index -> 'columns') with ordinality e(k, n)
+    left join jsonb_array_elements(known.columns) c on c ->> 'name' = k ->> 'name'))
+$tripline$;
+revoke execute on function {{schema}}.facts({{schema}}.tables, jsonb) from public;
+
+-- Returns the templates of a table for its key, and what they are filled with.
+create or replace function {{schema}}.texts(known {{schema}}.tables, described jsonb, index jsonb, out texts jsonb, out facts jsonb)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $tripline$
+select known.templates -> case when bool_or((k ->> 'loose')::boolean) then 'loose' else 'plain' end,
+       {{schema}}.facts(known, index) || jsonb_build_object('settings', described -> 'settings')
+from jsonb_array_elements(index -> 'columns') k
+$tripline$;
+revoke execute on function {{schema}}.texts({{schema}}.tables, jsonb, jsonb) from public;
+
+-- Returns the statements that create the functions of a table, and what the functions are called.
+create or replace function {{schema}}.functions(texts jsonb, facts jsonb, out statements text, out names text[])
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $tripline$
+select string_agg({{schema}}.fill(f ->> 'sql', facts), '' order by n), array_agg({{schema}}.fill(f ->> 'name', facts) order by n)
+from jsonb_array_elements(texts -> 'functions') with ordinality e(f, n)
+$tripline$;
+revoke execute on function {{schema}}.functions(jsonb, jsonb) from public;
+
+-- Returns the first half of tables.definition: of the statements that create the functions. Rust makes it in the same way.
+create or replace function {{schema}}.sign(statements text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $tripline$
+select left(encode(sha256(convert_to(statements, 'UTF8')), 'hex'), 16)
+$tripline$;
+revoke execute on function {{schema}}.sign(text) from public;
+
+-- Puts the functions of a table in place and records what they rest on.
 create or replace function {{schema}}.put(wanted oid, before jsonb) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -7,26 +58,20 @@ declare
   r {{schema}}.tables%rowtype;
   described jsonb := {{schema}}.describe(array[wanted]) -> 0;
   index jsonb;
-  loose boolean;
   facts jsonb;
   texts jsonb;
   f jsonb;
-  functions text := '';
+  functions text;
   triggers text := '';
-  names text[] := '{}';
+  names text[];
 begin
   select t.* into r from {{schema}}.tables t where t.relation = wanted;
   index := {{schema}}.key_index(described, r.key_index, {{schema}}.numbers(r.key_columns, r.columns));
-  select bool_or((k ->> 'loose')::boolean) into loose from jsonb_array_elements(index -> 'columns') k;
-  if loose and r.mode = 'statement' then
+  if r.mode = 'statement' and (select bool_or((k ->> 'loose')::boolean) from jsonb_array_elements(index -> 'columns') k) then
     raise exception 'mode statement needs a key whose equal values are equal bytes';
   end if;
-  facts := {{schema}}.facts(r, index) || jsonb_build_object('settings', described -> 'settings');
-  texts := r.templates -> case when loose then 'loose' else 'plain' end;
-  for f in select e from jsonb_array_elements(texts -> 'functions') e loop
-    functions := functions || {{schema}}.fill(f ->> 'sql', facts);
-    names := names || {{schema}}.fill(f ->> 'name', facts);
-  end loop;
+  select t.texts, t.facts into texts, facts from {{schema}}.texts(r, described, index) t;
+  select t.statements, t.names into functions, names from {{schema}}.functions(texts, facts) t;
   for f in select e from jsonb_array_elements(texts -> 'triggers') e loop
     triggers := triggers || {{schema}}.fill(f #>> '{}', facts);
   end loop;
@@ -40,32 +85,13 @@ begin
   end loop;
   update {{schema}}.tables t set
     leaves = array(select (l ->> 'oid')::oid from jsonb_array_elements(described -> 'leaves') l),
-    definition = left(encode(sha256(convert_to(functions, 'UTF8')), 'hex'), 16) || '.'
-              || left(encode(sha256(convert_to(triggers, 'UTF8')), 'hex'), 16),
+    definition = {{schema}}.sign(functions) || '.' || {{schema}}.sign(triggers),
     objects = {{schema}}.standing(wanted, names),
     seal = {{schema}}.reseal(r.seal, before, {{schema}}.seal(wanted, r.log_relation))
   where t.relation = wanted;
 end
 $tripline$;
 revoke execute on function {{schema}}.put(oid, jsonb) from public;
-
--- What templates of a table are filled with.
-create or replace function {{schema}}.facts(known {{schema}}.tables, index jsonb) returns jsonb
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $tripline$
-select jsonb_build_object('schema', known.schema_name, 'table', known.table_name, 'log', known.log_table,
-  'columns', (
-    select jsonb_agg(jsonb_strip_nulls(jsonb_build_object('name', c ->> 'name', 'base', c ->> 'base',
-      'place', array_position(known.key_columns, c ->> 'name') - 1)) order by n)
-    from jsonb_array_elements(known.columns) with ordinality e(c, n)),
-  'keys', (
-    select jsonb_agg(jsonb_build_object('name', k ->> 'name', 'operator', k ->> 'operator', 'loose', k -> 'loose',
-      'place', n - 1,
-      'base', (select c ->> 'base' from jsonb_array_elements(known.columns) c where c ->> 'name' = k ->> 'name')) order by n)
-    from jsonb_array_elements(index -> 'columns') with ordinality e(k, n)))
-$tripline$;
-revoke execute on function {{schema}}.facts({{schema}}.tables, jsonb) from public;
 
 -- Asks for the rows of a table anew, for every pipeline.
 create or replace function {{schema}}.request(wanted oid, sweeps boolean, why text) returns void
@@ -83,8 +109,8 @@ $tripline$;
 revoke execute on function {{schema}}.request(oid, boolean, text) from public;
 
 -- Logs the rows of a table (or of one partition) again, so that its targets get them: where DDL gave rows values without
--- an event, or a table comes with rows. A snapshot of a large one is requested instead. With T as the operation a T comes
--- first, and the rows as I. Returns whether it logged them.
+-- an event, or a table comes with rows. A snapshot of a large one, or of one that this transaction may not see whole, is
+-- requested instead. With T as the operation a T comes first, and the rows as I. Returns whether it logged them.
 create or replace function {{schema}}.relog(wanted oid, leaf oid, op "char") returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -92,18 +118,19 @@ as $tripline$
 declare
   r {{schema}}.tables%rowtype;
   size bigint;
+  elsewhere boolean;
 begin
   select t.* into r from {{schema}}.tables t where t.relation = wanted;
   select greatest(sum(pg_table_size(p.relid)), pg_table_size(coalesce(leaf, wanted))) into size
   from pg_partition_tree(coalesce(leaf, wanted)) p;
-  if r.key_columns = '{}' and (size > {{relog_bytes}}
-      -- Rows that came since this transaction's snapshot would go unseen.
-      or current_setting('transaction_isolation') in ('repeatable read', 'serializable')) then
+  -- Rows that came since this transaction's snapshot would go unseen.
+  elsewhere := size > {{relog_bytes}} or current_setting('transaction_isolation') in ('repeatable read', 'serializable');
+  if elsewhere and r.key_columns = '{}' then
     -- Without a key there is nothing to copy rows by: the publisher halts here, and says what a person can do.
     execute format('insert into %I.%I (cdc_op) values (%L)', {{schema_literal}}, r.log_table, 'U');
     return false;
   end if;
-  if size > {{relog_bytes}} then
+  if elsewhere then
     perform {{schema}}.request(wanted, true, null);
     return false;
   end if;
@@ -157,49 +184,66 @@ declare
   before jsonb;
   index jsonb;
   new jsonb;
+  f jsonb;
   leaves_now oid[] := array(select (l ->> 'oid')::oid from jsonb_array_elements(described -> 'leaves') l);
   same boolean;
   why text;
   boundary bigint;
   leaf oid;
+  locked boolean;
 begin
-  select t.* into r from {{schema}}.tables t where t.relation = wanted for update;
-  if not found or described is null or r.broken is not null or r.templates is null or r.log_columns is null then
-    return;
-  end if;
-  if r.templates = '{}' then
-    -- With columns that are chosen or masked, or a filter: what is new is for people to decide, verify halts the daemon.
-    -- What goes or changes under the functions would fail in them.
-    if r.schema_name <> described ->> 'schema' or r.table_name <> described ->> 'name' or exists (
-        select from jsonb_array_elements(r.seen) old
-        left join jsonb_array_elements(described -> 'columns') c on c ->> 'id' = old ->> 'id'
-        where (r.selection ->> 'filter' is not null
-               or exists (select from jsonb_array_elements(r.columns) p where p ->> 'name' = old ->> 'name'))
-          and (c is null or c ->> 'name' <> old ->> 'name' or c ->> 'type' <> old ->> 'type')) then
-      raise exception 'its [[table]] entry chooses, masks or filters columns, and one of them was altered';
+  -- Once to see whether there is anything to do, and again with the row locked. What locks it at once lets migrations of
+  -- other tables wait: ALTER TYPE asks for every table.
+  foreach locked in array array[false, true] loop
+    if locked then
+      perform from {{schema}}.tables t where t.relation = wanted for update;
     end if;
-    return;
-  end if;
-  if (r.schema_name <> described ->> 'schema' or r.table_name <> described ->> 'name') and exists (
-      select from {{schema}}.patterns p
-      where (r.schema_name || '.' || r.table_name) like any (p.include)
-        and not (r.schema_name || '.' || r.table_name) like any (p.exclude)
-        and ((described ->> 'schema') || '.' || (described ->> 'name')) like any (p.exclude)) then
-    raise exception 'its new name is one that source.tables leaves out, or that a [[table]] entry speaks of';
-  end if;
-  before := {{schema}}.seal(wanted, r.log_relation);
-  index := {{schema}}.key_index(described, r.key_index, {{schema}}.numbers(r.key_columns, r.columns));
-  same := r.schema_name = described ->> 'schema' and r.table_name = described ->> 'name'
-    and (select jsonb_agg({{schema}}.plain(c) order by (c ->> 'id')::int) from jsonb_array_elements(r.columns) c)
-      = (select jsonb_agg({{schema}}.plain(c) order by (c ->> 'id')::int) from jsonb_array_elements(described -> 'columns') c);
-  why := {{schema}}.unlogged(r, described, before);
-  if same and why is null and leaves_now = r.leaves and (index is null or index ->> 'name' = r.key_index) then
-    return;
-  end if;
-  if index is null and same and r.key_columns <> '{}' then
-    -- The functions still work; check says what is missing.
-    return;
-  end if;
+    select t.* into r from {{schema}}.tables t where t.relation = wanted;
+    if not found or described is null or r.broken is not null or r.templates is null or r.log_columns is null then
+      return;
+    end if;
+    if (described ->> 'policy')::boolean or (described -> 'lacks') - 'TRIGGER on it' <> '[]' then
+      -- Whatever its shape, the functions would fail.
+      raise exception '%', {{schema}}.refusal(described);
+    end if;
+    if r.templates = '{}' then
+      -- With columns that are chosen or masked, or a filter: what is new is for people to decide, verify halts the daemon.
+      -- What goes or changes under the functions would fail in them.
+      if r.schema_name <> described ->> 'schema' or r.table_name <> described ->> 'name' or exists (
+          select from jsonb_array_elements(r.seen) old
+          left join jsonb_array_elements(described -> 'columns') c on c ->> 'id' = old ->> 'id'
+          where (r.selection ->> 'filter' is not null
+                 or exists (select from jsonb_array_elements(r.columns) p where p ->> 'name' = old ->> 'name'))
+            and (c is null or c ->> 'name' <> old ->> 'name' or c ->> 'type' <> old ->> 'type')) then
+        raise exception 'its [[table]] entry chooses, masks or filters columns, and one of them was altered';
+      end if;
+      return;
+    end if;
+    if (r.schema_name <> described ->> 'schema' or r.table_name <> described ->> 'name') and exists (
+        select from {{schema}}.patterns p
+        where (r.schema_name || '.' || r.table_name) like any (p.include)
+          and not (r.schema_name || '.' || r.table_name) like any (p.exclude)
+          and ((described ->> 'schema') || '.' || (described ->> 'name')) like any (p.exclude)) then
+      raise exception 'its new name is one that source.tables leaves out, or that a [[table]] entry speaks of';
+    end if;
+    before := {{schema}}.seal(wanted, r.log_relation);
+    index := {{schema}}.key_index(described, r.key_index, {{schema}}.numbers(r.key_columns, r.columns));
+    same := r.schema_name = described ->> 'schema' and r.table_name = described ->> 'name'
+      and (select jsonb_agg({{schema}}.plain(c) order by (c ->> 'id')::int) from jsonb_array_elements(r.columns) c)
+        = (select jsonb_agg({{schema}}.plain(c) order by (c ->> 'id')::int) from jsonb_array_elements(described -> 'columns') c);
+    why := {{schema}}.unlogged(r, described, before);
+    if index is null and same and r.key_columns <> '{}' then
+      -- The functions still work; check says what is missing.
+      return;
+    end if;
+    if same and why is null and leaves_now = r.leaves and (index is null or index ->> 'name' = r.key_index)
+        -- The operator of a key may have moved.
+        and split_part(r.definition, '.', 1) = (
+          select {{schema}}.sign(f.statements)
+          from {{schema}}.texts(r, described, index) t, {{schema}}.functions(t.texts, t.facts) f) then
+      return;
+    end if;
+  end loop;
   if {{schema}}.refusal(described) is not null then
     raise exception '%', {{schema}}.refusal(described);
   elsif index is null and r.key_columns <> '{}' then
@@ -235,16 +279,17 @@ begin
     return;
   end if;
   -- Partitions that went take their rows along, those that came bring some.
-  for leaf in select l from unnest(r.leaves) l where l <> all (leaves_now) loop
-    if exists (select from pg_class c where c.oid = leaf) then
-      execute {{schema}}.fill(r.templates ->> 'depart', {{schema}}.facts(r, index) || (
-        select jsonb_build_object('schema', n.nspname, 'table', c.relname)
-        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = leaf and c.relkind = 'r'));
-    else
-      -- Its rows are gone, and nothing says which they were.
-      perform {{schema}}.request(wanted, true, null);
-    end if;
+  for f in
+    select jsonb_build_object('schema', n.nspname, 'table', c.relname)
+    from unnest(r.leaves) l join pg_class c on c.oid = l join pg_namespace n on n.oid = c.relnamespace
+    where l <> all (leaves_now) and c.relkind = 'r'
+  loop
+    execute {{schema}}.fill(r.templates ->> 'depart', {{schema}}.facts(r, index) || f);
   end loop;
+  if exists (select from unnest(r.leaves) l where not exists (select from pg_class c where c.oid = l)) then
+    -- Its rows are gone, and nothing says which they were.
+    perform {{schema}}.request(wanted, true, null);
+  end if;
   for leaf in
     select l from unnest(leaves_now) l join pg_class c on c.oid = l where l <> all (r.leaves) and c.relkind = 'r'
   loop

@@ -57,8 +57,9 @@ as $tripline$
 declare
   o text := regexp_replace(old, '\(.*\)', '');
   n text := regexp_replace(new, '\(.*\)', '');
-  od int[] := string_to_array(replace(substring(old from '\((.*)\)'), ' ', ''), ',')::int[];
-  nd int[] := string_to_array(replace(substring(new from '\((.*)\)'), ' ', ''), ',')::int[];
+  -- Numbers only: names of types hold parentheses too, and so do modifiers of extensions.
+  od int[] := string_to_array(replace(substring(old from '\(([-0-9, ]+)\)'), ' ', ''), ',')::int[];
+  nd int[] := string_to_array(replace(substring(new from '\(([-0-9, ]+)\)'), ' ', ''), ',')::int[];
 begin
   if old = new then
     return true;
@@ -110,7 +111,8 @@ begin
     end if;
     filled := filled || coalesce(items, '');
   end loop;
-  return replace(replace(replace(filled || rest,
+  return replace(replace(replace(replace(filled || rest,
+    e'\x06r', facts ->> 'relation'),
     e'\x06s', replace(facts ->> 'schema', '"', '""')),
     e'\x06t', replace(facts ->> 'table', '"', '""')),
     e'\x06l', replace(facts ->> 'log', '"', '""'));
@@ -122,7 +124,14 @@ create or replace function {{schema}}.fill_names(template text, facts jsonb) ret
 language sql immutable
 set search_path = pg_catalog, pg_temp
 as $tripline$
-select replace(replace(replace(replace(replace(template,
+select replace(replace(replace(replace(replace(
+  -- A value: through its output function where the type is none of pg_catalog (src/capture/row.rs).
+  regexp_replace(template, e'\x06<(.*?)\x06>', case
+    when (facts ->> 'foreign')::boolean and facts ->> 'base' = 'text[]' then
+      $s$(case when pg_catalog.num_nulls(\1) = 0 then pg_catalog.format('%s', \1) end)::pg_catalog."text"[]$s$
+    when (facts ->> 'foreign')::boolean then
+      $s$case when pg_catalog.num_nulls(\1) = 0 then pg_catalog.format('%s', \1) end$s$
+    else e'\\1::pg_catalog."\x06b"' end, 'g'),
   e'pg_catalog."\x06b"', 'pg_catalog."' || replace(rtrim(facts ->> 'base', '[]'), '"', '""') || '"'
     || case when facts ->> 'base' like '%[]' then '[]' else '' end),
   e'\x06i', coalesce(facts ->> 'place', '')),

@@ -133,6 +133,9 @@ where case
   -- A label that has another name now.
   when exists (select from jsonb_array_elements_text(case jsonb_typeof(old -> 'enum_labels') when 'array' then old -> 'enum_labels' else '[]' end) l
                where not coalesce(new -> 'enum_labels', '[]') ? l) then true
+  -- ALTER COLUMN … SET EXPRESSION, which a column that is not stored shows in nothing else.
+  when (new ->> 'generated')::boolean and not files.rewritten then
+    known.seal -> 'columns' -> (new ->> 'id') ->> 'settings' <> found -> 'columns' -> (new ->> 'id') ->> 'settings'
   else files.rewritten
     -- Once more in this transaction, it has the same version.
     and (known.seal -> 'columns' -> (new ->> 'id') ->> 'version' <> found -> 'columns' -> (new ->> 'id') ->> 'version'
@@ -149,7 +152,10 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $tripline$
 select case when old is null then after else after || jsonb_build_object(
-  'triggers', coalesce(old -> 'triggers', '{}') || coalesce((
+  -- A partition that left gets other triggers when it comes back.
+  'triggers', coalesce((
+    select jsonb_object_agg(t.key, t.value)
+    from jsonb_each(coalesce(old -> 'triggers', '{}')) t where after -> 'files' ? (t.value ->> 'table')), '{}') || coalesce((
     select jsonb_object_agg(t.key, t.value)
     from jsonb_each(after -> 'triggers') t
     where not coalesce(old -> 'triggers' -> t.key ->> 'version' <> before -> 'triggers' -> t.key ->> 'version', false)), '{}'),

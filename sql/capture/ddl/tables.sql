@@ -61,6 +61,21 @@ end
 $tripline$;
 revoke execute on function {{schema}}.capture(oid) from public;
 
+-- Says why a table that a pipeline's patterns name is not captured, null when nothing is to be said: where it only lacks a
+-- primary key, that may come later, so it is said of a table that is new.
+create or replace function {{schema}}.left_out(wanted oid, is_new boolean) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $tripline$
+select coalesce({{schema}}.refusal(d.described),
+                case when is_new and {{schema}}.key_index(d.described, null, null) is null then 'it has no primary key' end)
+from (select {{schema}}.describe(array[wanted]) -> 0 as described) d
+where not exists (select from {{schema}}.tables t where t.relation = wanted)
+  and exists (select from {{schema}}.patterns p, lateral (values ((d.described ->> 'schema') || '.' || (d.described ->> 'name'))) n(name)
+              where n.name like any (p.include) and not n.name like any (p.exclude))
+$tripline$;
+revoke execute on function {{schema}}.left_out(oid, boolean) from public;
+
 -- Lets go of a table that was dropped: what it logged is still published, then its log table is nobody's any more.
 create or replace function {{schema}}.let_go(wanted oid) returns void
 language plpgsql
@@ -82,7 +97,8 @@ $tripline$;
 revoke execute on function {{schema}}.let_go(oid) from public;
 
 -- Gives a table up that could not be followed: its functions log nothing any more, so that the application can go on
--- writing it, and the daemon halts until init has put it right.
+-- writing it, and the daemon halts until init has put it right. The functions come first: writes must not fail, whatever
+-- can be recorded.
 create or replace function {{schema}}.give_up(wanted oid, why text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -90,7 +106,6 @@ as $tripline$
 declare
   name text;
 begin
-  update {{schema}}.tables t set broken = why where t.relation = wanted and t.broken is null;
   for name in
     select substr(k, 10) from {{schema}}.tables t, jsonb_object_keys(t.objects) k
     where t.relation = wanted and k like 'function %'
@@ -98,6 +113,12 @@ begin
     execute format('create or replace function %I.%I() returns trigger language plpgsql as %L', {{schema_literal}}, name,
       'begin return null; end');
   end loop;
+  begin
+    update {{schema}}.tables t set broken = why where t.relation = wanted and t.broken is null;
+  exception when others then
+    -- Another session wrote the row since this transaction's snapshot. That its functions were altered is seen too.
+    raise warning 'tripline: that % is given up could not be recorded: %', wanted::regclass, sqlerrm;
+  end;
   raise notice 'tripline: % is no longer captured: %; run tripline init', wanted::regclass, why;
 exception when others then
   raise warning 'tripline: capture of % could not be given up: %', wanted::regclass, sqlerrm;

@@ -7,20 +7,20 @@ use tripline::table::CaptureMode;
 
 use crate::db::{TestDb, Which, rows, run, value};
 
-fn config(mode: CaptureMode) -> Config {
+pub(super) fn config(mode: CaptureMode) -> Config {
     let mut config = Config { pipeline: "shop".into(), ..Config::default() };
     config.source.tables = vec!["public.*".into(), "other.*".into(), "!public.untold_*".into()];
     config.capture.mode = mode;
     config
 }
 
-async fn init(db: &TestDb, config: &Config) -> InitReport {
+pub(super) async fn init(db: &TestDb, config: &Config) -> InitReport {
     capture::init(&mut db.connect().await, config, InitOptions::default())
         .await
         .unwrap_or_else(|error| panic!("{error} {error:?}"))
 }
 
-async fn captured(ddl: &str, mode: CaptureMode) -> (TestDb, Client, Config) {
+pub(super) async fn captured(ddl: &str, mode: CaptureMode) -> (TestDb, Client, Config) {
     let db = TestDb::create(Which::Source).await;
     let client = db.connect().await;
     run(&client, "create schema other; create table other.there (id int primary key)").await;
@@ -31,7 +31,7 @@ async fn captured(ddl: &str, mode: CaptureMode) -> (TestDb, Client, Config) {
 }
 
 /// What the event triggers left behind is what `init` would have left: it finds nothing to do, and nothing wrong.
-async fn assert_followed(db: &TestDb, config: &Config, what: &str) {
+pub(super) async fn assert_followed(db: &TestDb, config: &Config, what: &str) {
     let report = init(db, config).await;
     assert!(report.sql.is_empty(), "init finds something to do after {what}:\n{:.3000}", report.sql);
     assert!(report.tables.iter().all(|table| table.action == Action::Unchanged), "{what}");

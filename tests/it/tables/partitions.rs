@@ -152,3 +152,20 @@ async fn partitions_that_come_or_go_with_rows_halt_until_init_takes_them_over() 
     equal(&pipeline).await;
     pipeline.stop(daemon).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_an_attach_could_not_see_arrive() {
+    let pipeline = Pipeline::create(&[("source.snapshot", "initial")], SCHEMA).await;
+    pipeline.init().await;
+    let daemon = equal_again(&pipeline).await;
+    run(&pipeline.from, "create schema aside; create table aside.come (like t)").await;
+    let other = pipeline.source.connect().await;
+    run(&other, "begin isolation level repeatable read; select count(*) from t").await;
+    run(&pipeline.from, "insert into aside.come values (500, '2024-02-02', 'unseen')").await;
+    let attach =
+        "alter table t attach partition aside.come for values from ('2024-01-01') to ('2025-01-01'); commit";
+    run(&other, attach).await;
+    pipeline.fine("snapshot --wait").await;
+    equal(&pipeline).await;
+    pipeline.stop(daemon).await;
+}

@@ -1,0 +1,2 @@
+-- Keeps DDL away, and no writer.
+lock table {{table}} in access share mode;
