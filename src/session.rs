@@ -5,13 +5,15 @@ use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 /// Settings under which PostgreSQL's text of every value reads back equal, whatever the role's defaults are.
 /// For `set local` in each pass of the tail (a transaction pooler may sit in between) and for the applier's session.
-pub const EXACT_TEXT: [(&str, &str); 9] = [
+pub const EXACT_TEXT: [(&str, &str); 10] = [
     ("search_path", "pg_catalog"),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "iso_8601"),
     ("TimeZone", "UTC"),
     ("bytea_output", "hex"),
     ("extra_float_digits", "1"),
+    // Else NULL in an array's literal is a text.
+    ("array_nulls", "on"),
     ("lc_monetary", "C"),
     ("client_encoding", "UTF8"),
     ("standard_conforming_strings", "on"),

@@ -24,14 +24,19 @@ from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 left join lateral (
   select bool_or(a.attgenerated = 'v') as virtual,
-    -- Cast to text in the trigger, by a function that may ask the writer's settings. Enums and kinds of text do not.
-    bool_or(not case when element.oid is null then own.builtin or own.plain else inner_type.builtin or inner_type.plain end)
+    -- Made text in the trigger, by a function that may ask the writer's settings. Enums and kinds of text do not; reading
+    -- an array of them back does.
+    bool_or(not case when element.oid is null then own.builtin or own.plain else inner_type.builtin end)
       as settings,
     json_agg(json_build_object(
     'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
     'base', case
       when element.oid is null then case when own.builtin then own.typname else 'text' end
-      else case when inner_type.builtin then inner_type.typname else 'text' end || '[]' end,
+      -- The literal of an own type's array is read as one of texts, but for one with a delimiter of its own: that stays
+      -- a literal.
+      when inner_type.builtin then inner_type.typname || '[]'
+      when inner_type.typdelim <> ',' then 'text'
+      else 'text[]' end,
     'delimiter', case when element.oid is not null and inner_type.builtin then inner_type.typdelim else ',' end,
     -- NOT NULL NOT VALID leaves the NULLs that are there.
     'not_null', a.attnotnull and not exists (select from pg_constraint x
@@ -62,8 +67,7 @@ left join lateral (
       select d.typbasetype, chain.depth + 1 from chain join pg_type d on d.oid = chain.oid where d.typtype = 'd')
     select b.typname, b.typdelim,
            b.typnamespace = 'pg_catalog'::regnamespace and b.typtype in ('b', 'r', 'm')
-           and not exists (select from pg_type x where x.oid = b.typelem and x.typarray = b.oid) as builtin,
-           b.typcategory in ('E', 'S') as plain
+           and not exists (select from pg_type x where x.oid = b.typelem and x.typarray = b.oid) as builtin
     from chain join pg_type b on b.oid = chain.oid order by chain.depth desc limit 1) inner_type on true
   where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) cols on true
 left join lateral (

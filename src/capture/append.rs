@@ -1,6 +1,7 @@
 //! Existing rows of tables without a key. Nothing copies them in chunks, because nothing says where one ends and which of
 //! them a change concerns; so they are logged, in one transaction that locks the table, behind a truncate.
 
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, GenericClient};
 
 use crate::config::{self, Config};
@@ -14,7 +15,7 @@ use super::ddl::RELOG_BYTES;
 use super::error::{CaptureError, Refusal};
 use super::init::{Action, with_patience};
 use super::plan::Plan;
-use super::registry::Captured;
+use super::registry::{self, Captured};
 use super::render::{render, rows_of};
 use super::{query, row};
 
@@ -41,8 +42,8 @@ pub(super) async fn log_existing(
                 bytes >> 20
             ),
             way_out: format!(
-                "run `TRIPLINE__SOURCE__SNAPSHOT=never tripline init`, and at a quiet time `tripline snapshot {}`, which \
-                 logs them",
+                "run `TRIPLINE__SOURCE__SNAPSHOT=never tripline init`, then `tripline init`, which asks for the rows of the \
+                 other tables, and at a quiet time `tripline snapshot {}`, which logs those of this one",
                 source.name
             ),
         }));
@@ -68,11 +69,22 @@ pub async fn log_anew(client: &mut Client, captured: &Captured) -> Result<(), Ca
         source,
     };
     let lock = render(include_str!("../../sql/capture/lock.sql"), &[("table", &name.quoted())]);
-    let rows = rows_of(captured);
-    let sql = lock + &reload(&captured.log_table, &rows, &captured.selection, &captured.table.columns);
+    let sql = |captured: &Captured| {
+        reload(&captured.log_table, &rows_of(captured), &captured.selection, &captured.table.columns)
+    };
+    let changed = || CaptureError::Changed { table: name.clone() };
     with_patience(name, async || {
         let transaction = query::begin(client).await?;
-        transaction.batch_execute(&sql).await.map_err(failed)?;
+        match transaction.batch_execute(&lock).await {
+            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Err(changed()),
+            done => done.map_err(failed)?,
+        }
+        // Whoever held the lock may have altered the table, or what is captured of it.
+        let now = registry::load(&transaction, &captured.log_table.schema).await?;
+        let now = now.iter().find(|now| now.table.relation == captured.table.relation);
+        let now =
+            now.filter(|now| now.table == captured.table && sql(now) == sql(captured)).ok_or_else(changed)?;
+        transaction.batch_execute(&sql(now)).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     })
     .await

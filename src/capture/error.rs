@@ -103,7 +103,7 @@ pub enum CaptureError {
         source: tokio_postgres::Error,
     },
     /// A table was altered between being looked at and being locked.
-    #[error("{table} was altered meanwhile; run tripline init again")]
+    #[error("{table} was altered meanwhile; run the command again")]
     Changed {
         /// The table.
         table: TableName,

@@ -356,9 +356,12 @@ fn accept(source: &Source, wanted: Wanted<'_>) -> Result<(String, Vec<KeyColumn>
             format!("rename the column, or {out}"),
         ));
     }
-    let names =
-        source.columns.iter().map(|column| &column.name).chain([&source.name.schema, &source.name.name]);
-    if names.into_iter().any(|name| name.contains(TAGS)) {
+    // An operator's name has its schema's in it.
+    let operators =
+        source.indexes.iter().flat_map(|index| &index.columns).filter_map(|c| c.operator.as_ref());
+    let columns = source.columns.iter().map(|column| &column.name);
+    let mut names = columns.chain([&source.name.schema, &source.name.name]).chain(operators);
+    if names.any(|name| name.contains(TAGS)) {
         return Err((format!("one of its names contains {TAGS}"), format!("rename it, or {out}")));
     }
     if source.columns.len() + LOG_COLUMNS > MOST_COLUMNS {

@@ -195,7 +195,9 @@ pub(super) fn copy_window(
 /// by that.
 fn without_overtaken(tables: &[LogTable], table: &LogTable) -> String {
     let log_table = &table.log_table;
-    let has_key = |other: &LogTable| other.log_table == *log_table && !other.table.is_append_only();
+    let has_key = |other: &LogTable| {
+        other.log_table == *log_table && other.rows.until.is_none() && !other.table.is_append_only()
+    };
     if table.rows.dropped || tables.iter().any(has_key) {
         return " and c.cdc_op not in ('U', 'D')".to_owned();
     }

@@ -440,6 +440,11 @@ async fn tables_that_cannot_be_captured_are_refused_by_name_and_nothing_is_chang
         ("create table t (id int primary key, cdc_op text)", "cdc_op"),
         ("create table t (id int primary key, \"a$tripline$\" text)", "$tripline"),
         (
+            "create schema \"a$tripline_fits$\"; create extension citext schema \"a$tripline_fits$\";
+             create table t (id \"a$tripline_fits$\".citext primary key)",
+            "$tripline",
+        ),
+        (
             "create table t (id int primary key); create table zz (primary key (id)) inherits (t)",
             "inheritance",
         ),

@@ -17,6 +17,10 @@ begin
   return true;
 exception when others then
   get stacked diagnostics why = message_text, code = returned_sqlstate;
+  -- A lock, memory, an operator: no matter of columns, and gone by itself.
+  if left(code, 2) in ('40', '53', '57', '58') or code = '55P03' then
+    raise;
+  end if;
   raise exception using errcode = code,
     message = format('tripline cannot log this change of %s, which was altered since its capture was installed: run "tripline init"',
                      (select string_agg(quote_ident(part), '.' order by n) from unnest(parse_ident(name)) with ordinality p(part, n))),

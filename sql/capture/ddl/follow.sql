@@ -135,6 +135,14 @@ begin
     return false;
   end if;
   if op = 'T' then
+    begin
+      -- Who writes it now would be lost behind the T, or logged twice. Not every DDL locks them out, and waiting could be a
+      -- deadlock.
+      execute format('lock table %I.%I in share row exclusive mode nowait', r.schema_name, r.table_name);
+    exception when lock_not_available or insufficient_privilege or undefined_table then
+      execute format('insert into %I.%I (cdc_op) values (%L)', {{schema_literal}}, r.log_table, 'U');
+      return false;
+    end;
     execute format('insert into %I.%I (cdc_op) values (%L)', {{schema_literal}}, r.log_table, op);
     op := 'I';
   end if;
@@ -180,12 +188,12 @@ set search_path = pg_catalog, pg_temp
 as $tripline$
 declare
   r {{schema}}.tables%rowtype;
-  described jsonb := {{schema}}.describe(array[wanted]) -> 0;
+  described jsonb;
   before jsonb;
   index jsonb;
   new jsonb;
   f jsonb;
-  leaves_now oid[] := array(select (l ->> 'oid')::oid from jsonb_array_elements(described -> 'leaves') l);
+  leaves_now oid[];
   same boolean;
   why text;
   boundary bigint;
@@ -198,6 +206,8 @@ begin
     if locked then
       perform from {{schema}}.tables t where t.relation = wanted for update;
     end if;
+    described := {{schema}}.describe(array[wanted]) -> 0;
+    leaves_now := array(select (l ->> 'oid')::oid from jsonb_array_elements(described -> 'leaves') l);
     select t.* into r from {{schema}}.tables t where t.relation = wanted;
     if not found or described is null or r.broken is not null or r.templates is null or r.log_columns is null then
       return;

@@ -24,7 +24,10 @@ select case
     then 'a column begins with cdc_'
   when exists (
       select from (select c ->> 'name' from jsonb_array_elements(described -> 'columns') c
-                   union all values (described ->> 'schema'), (described ->> 'name')) n(name)
+                   union all values (described ->> 'schema'), (described ->> 'name')
+                   -- With the schema that it is in.
+                   union all select k ->> 'operator' from jsonb_array_elements(described -> 'indexes') i,
+                     jsonb_array_elements(i -> 'columns') k) n(name)
       where n.name ~ e'[\x01-\x07]' or strpos(n.name, '$tripline') > 0)
     then 'a name holds control characters or $tripline'
 end

@@ -164,3 +164,26 @@ async fn a_table_may_lose_its_key_and_get_one_again() {
     assert_eq!(equal(&pipeline).await, 2);
     pipeline.stop(daemon).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_halts_although_a_shape_that_is_still_read_had_a_key() {
+    let schema = "create table events (id int primary key, v text); insert into events values (1, 'a')";
+    let pipeline = Pipeline::create(&[("source.snapshot", "initial")], schema).await;
+    let daemon = started(&pipeline).await;
+    assert_eq!(equal(&pipeline).await, 1);
+    pipeline.stop(daemon).await;
+    run(&pipeline.from, "alter table events add column extra int default 1").await;
+    run(&pipeline.from, "alter table events drop constraint events_pkey").await;
+    pipeline.configure("[[table]]\nname = \"public.events\"\nappend_only = true\n");
+    run(&pipeline.to, "alter table events drop constraint events_pkey").await;
+    pipeline.mirror.read("DROP TABLE events SYNC").await;
+    pipeline.init().await;
+    let daemon = pipeline.start_ready("run").await;
+    assert_eq!(equal(&pipeline).await, 1);
+    run(&pipeline.from, "update events set v = 'halts'").await;
+    pipeline.ends_with(daemon, 2, &["public.events", "tripline snapshot public.events"]).await;
+    pipeline.fine("snapshot public.events").await;
+    let daemon = pipeline.start_ready("run").await;
+    assert_eq!(equal(&pipeline).await, 1);
+    pipeline.stop(daemon).await;
+}
