@@ -14,18 +14,8 @@ begin
   perform pg_catalog.pg_current_xact_id();
   execute {{leaf_statement}} || pg_catalog.format('%I.%I t', tg_table_schema, tg_table_name){{leaf_filter}};
   if pg_catalog.current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-    -- Rows that came since this transaction's snapshot go unseen, and no statement here can see them: every pipeline
-    -- copies the table anew, which removes what is gone.
-    insert into {{requests}} (pipeline, relation, table_name, sweeps)
-    select p.pipeline, c.oid,
-           pg_catalog.format('"%s"."%s"', pg_catalog.replace(n.nspname, '"', '""'), pg_catalog.replace(c.relname, '"', '""')),
-           true
-    from {{pipelines}} p, pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.oid = pg_catalog.pg_partition_root(tg_relid)
-      and not exists (
-        select from {{requests}} r
-        where r.pipeline = p.pipeline and r.relation = c.oid and r.sweeps and r.condition is null
-          and r.started_at is null and r.ended_at is null);
+    -- Rows that came since this transaction's snapshot go unseen, and no statement here can see them.
+    {{unseen}};
   end if;
   return null;
 end

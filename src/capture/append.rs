@@ -1,7 +1,6 @@
 //! Existing rows of tables without a key. Nothing copies them in chunks, because nothing says where one ends and which of
 //! them a change concerns; so they are logged, in one transaction that locks the table, behind a truncate.
 
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, GenericClient};
 
 use crate::config::{self, Config};
@@ -13,7 +12,7 @@ use crate::table::{Column, TableName, quote_ident, quote_literal};
 use super::catalog::Source;
 use super::ddl::RELOG_BYTES;
 use super::error::{CaptureError, Refusal};
-use super::init::{Action, with_patience};
+use super::init::{Action, unless_gone, with_patience};
 use super::plan::Plan;
 use super::registry::{self, Captured};
 use super::render::{render, rows_of};
@@ -72,19 +71,16 @@ pub async fn log_anew(client: &mut Client, captured: &Captured) -> Result<(), Ca
     let sql = |captured: &Captured| {
         reload(&captured.log_table, &rows_of(captured), &captured.selection, &captured.table.columns)
     };
-    let changed = || CaptureError::Changed { table: name.clone() };
+    let wanted = sql(captured);
     with_patience(name, async || {
         let transaction = query::begin(client).await?;
-        match transaction.batch_execute(&lock).await {
-            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Err(changed()),
-            done => done.map_err(failed)?,
-        }
+        transaction.batch_execute(&lock).await.map_err(|error| unless_gone(error, name, failed))?;
         // Whoever held the lock may have altered the table, or what is captured of it.
         let now = registry::load(&transaction, &captured.log_table.schema).await?;
-        let now = now.iter().find(|now| now.table.relation == captured.table.relation);
-        let now =
-            now.filter(|now| now.table == captured.table && sql(now) == sql(captured)).ok_or_else(changed)?;
-        transaction.batch_execute(&sql(now)).await.map_err(failed)?;
+        if !now.iter().any(|now| now.table == captured.table && sql(now) == wanted) {
+            return Err(CaptureError::Changed { table: name.clone() });
+        }
+        transaction.batch_execute(&wanted).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     })
     .await

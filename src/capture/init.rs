@@ -419,10 +419,10 @@ async fn install(
         |error| CaptureError::Query { what: format!("install capture of {}", source.name), source: error };
     let changed = || CaptureError::Changed { table: source.name.clone() };
     let transaction = query::begin(client).await?;
-    match transaction.batch_execute(&lock(source, plan)).await {
-        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Err(changed()),
-        done => done.map_err(failed)?,
-    }
+    transaction
+        .batch_execute(&lock(source, plan))
+        .await
+        .map_err(|error| unless_gone(error, &source.name, failed))?;
     let now = catalog::describe(&transaction, schema, [source.oid]).await?;
     // The table may look the same and have been followed through changes since: the log table is another one then.
     let relation = plan.known.as_ref().map_or(source.oid, |(relation, ..)| *relation);
@@ -437,6 +437,18 @@ async fn install(
     }
     transaction.batch_execute(&plan.statements.concat()).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)
+}
+
+/// Says that a table which was to be locked is another one now, where that is what an error says.
+pub(super) fn unless_gone(
+    error: tokio_postgres::Error,
+    table: &TableName,
+    failed: impl FnOnce(tokio_postgres::Error) -> CaptureError,
+) -> CaptureError {
+    match error.code() {
+        Some(&SqlState::UNDEFINED_TABLE) => CaptureError::Changed { table: table.clone() },
+        _ => failed(error),
+    }
 }
 
 fn is_busy(error: &tokio_postgres::Error) -> bool {

@@ -404,21 +404,15 @@ impl Spec<'_> {
         };
         let mut functions = Vec::new();
         match self.mode {
-            CaptureMode::Row if self.key.is_empty() => {
-                functions.push(function("row", include_str!("../../sql/capture/append_row.sql"), &[]));
-            }
             _ if self.key.is_empty() => {
-                functions.push(function(
-                    "insert",
-                    include_str!("../../sql/capture/statement_insert.sql"),
-                    &[],
-                ));
-                for (event, template) in [
-                    ("update", include_str!("../../sql/capture/append_update.sql")),
-                    ("delete", include_str!("../../sql/capture/append_delete.sql")),
-                ] {
-                    functions.push(function(event, template, &[]));
-                }
+                let template = include_str!("../../sql/capture/append.sql");
+                let (events, rows): (&[_], _) = match self.mode {
+                    CaptureMode::Row => (&["row"], ["(select old.*)", "(select new.*)", ""]),
+                    _ => (&["insert", "update", "delete"], ["cdc_old", "cdc_new", "\nset jit = off"]),
+                };
+                let [old, new, jit] = rows;
+                let values = [("old", old), ("new", new), ("jit", jit)];
+                functions.extend(events.iter().map(|event| function(event, template, &values)));
             }
             CaptureMode::Reread => {
                 let template = match self.loose() {
@@ -459,15 +453,21 @@ impl Spec<'_> {
             );
             // Not as a literal: names in it are quoted later where this is a template.
             let statement = format!("{TAGS}_leaf${statement}{TAGS}_leaf$");
-            let template = match self.key {
-                [] => include_str!("../../sql/capture/append_leaf_truncate.sql"),
-                _ => include_str!("../../sql/capture/leaf_truncate.sql"),
+            let unseen = match self.key {
+                // There may have been some: the publisher halts.
+                [] => format!("insert into {} (cdc_op) values ('D')", self.log()),
+                // Every pipeline copies the table anew, which removes what is gone.
+                _ => format!(
+                    "perform {}(pg_catalog.pg_partition_root(tg_relid), true, null)",
+                    TableName::new(self.schema, "request").quoted()
+                ),
             };
-            let [requests, pipelines] =
-                ["snapshots", "pipelines"].map(|table| TableName::new(self.schema, table).quoted());
-            let values =
-                [("leaf_statement", &*statement), ("requests", &requests), ("pipelines", &pipelines)];
-            functions.push(function("leaf", template, &values));
+            let template = include_str!("../../sql/capture/leaf_truncate.sql");
+            functions.push(function(
+                "leaf",
+                template,
+                &[("leaf_statement", &statement), ("unseen", &unseen)],
+            ));
         }
         functions
     }

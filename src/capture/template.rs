@@ -11,8 +11,7 @@ use crate::selection::Selection;
 use crate::table::{CaptureMode, Column, TableName, quote_ident, quote_literal};
 
 use super::ddl::sign;
-use super::pattern::Patterns;
-use super::pattern::like;
+use super::pattern::{Patterns, like};
 use super::render::{KeyColumn, Spec, render};
 
 /// The name of a key column.
@@ -67,20 +66,15 @@ pub(super) fn of_table(
     partitioned: bool,
     append_only: bool,
 ) -> Value {
-    let mut texts = of_any_table(schema, log_table, mode, partitioned, append_only);
+    let mut texts = of_new_table(schema, log_table, mode, partitioned, append_only);
     if let Some(texts) = texts.as_object_mut() {
         texts.remove("log");
     }
     texts
 }
 
-/// Returns those of a table that has a key.
-fn of_new_table(schema: &str, log_table: &str, mode: CaptureMode, partitioned: bool) -> Value {
-    of_any_table(schema, log_table, mode, partitioned, false)
-}
-
 /// Returns the same with the statement that creates the log table.
-fn of_any_table(
+fn of_new_table(
     schema: &str,
     log_table: &str,
     mode: CaptureMode,
@@ -123,8 +117,8 @@ pub(super) fn patterns_sql(config: &Config, patterns: &Patterns, known: Option<&
     let schema = config.capture.schema.as_str();
     let mode = config.capture.mode;
     let templates = json!({
-        "table": of_new_table(schema, TABLE[2], mode, false),
-        "partitioned": of_new_table(schema, TABLE[2], CaptureMode::Row, true),
+        "table": of_new_table(schema, TABLE[2], mode, false, false),
+        "partitioned": of_new_table(schema, TABLE[2], CaptureMode::Row, true, false),
     });
     let (include, mut exclude) = patterns.like();
     // What an entry says of a table is not in the templates: a new table of that name is left to init.

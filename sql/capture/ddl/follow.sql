@@ -93,7 +93,7 @@ end
 $tripline$;
 revoke execute on function {{schema}}.put(oid, jsonb) from public;
 
--- Asks for the rows of a table anew, for every pipeline.
+-- Asks for the rows of a table anew, for every pipeline; a copy of all of them that has not begun is enough.
 create or replace function {{schema}}.request(wanted oid, sweeps boolean, why text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -103,7 +103,11 @@ begin
   select p.pipeline, wanted, (select format('"%s"."%s"', replace(t.schema_name, '"', '""'), replace(t.table_name, '"', '""'))
                               from {{schema}}.tables t where t.relation = wanted),
          request.sweeps, why, case when why is not null then clock_timestamp() end
-  from {{schema}}.patterns p;
+  from {{schema}}.patterns p
+  where not request.sweeps or not exists (
+    select from {{schema}}.snapshots r
+    where r.pipeline = p.pipeline and r.relation = wanted and r.sweeps and r.condition is null and r.started_at is null
+      and r.ended_at is null);
 end
 $tripline$;
 revoke execute on function {{schema}}.request(oid, boolean, text) from public;
@@ -125,24 +129,24 @@ begin
   from pg_partition_tree(coalesce(leaf, wanted)) p;
   -- Rows that came since this transaction's snapshot would go unseen.
   elsewhere := size > {{relog_bytes}} or current_setting('transaction_isolation') in ('repeatable read', 'serializable');
-  if elsewhere and r.key_columns = '{}' then
-    -- Without a key there is nothing to copy rows by: the publisher halts here, and says what a person can do.
-    execute format('insert into %I.%I (cdc_op) values (%L)', {{schema_literal}}, r.log_table, 'U');
-    return false;
-  end if;
-  if elsewhere then
-    perform {{schema}}.request(wanted, true, null);
-    return false;
-  end if;
-  if op = 'T' then
+  if op = 'T' and not elsewhere then
     begin
       -- Who writes it now would be lost behind the T, or logged twice. Not every DDL locks them out, and waiting could be a
       -- deadlock.
       execute format('lock table %I.%I in share row exclusive mode nowait', r.schema_name, r.table_name);
     exception when lock_not_available or insufficient_privilege or undefined_table then
-      execute format('insert into %I.%I (cdc_op) values (%L)', {{schema_literal}}, r.log_table, 'U');
-      return false;
+      elsewhere := true;
     end;
+  end if;
+  if elsewhere and r.key_columns = '{}' then
+    -- Without a key there is nothing to copy rows by: the publisher halts here, and says what a person can do.
+    execute format('insert into %I.%I (cdc_op) values (%L)', {{schema_literal}}, r.log_table, 'U');
+    return false;
+  elsif elsewhere then
+    perform {{schema}}.request(wanted, true, null);
+    return false;
+  end if;
+  if op = 'T' then
     execute format('insert into %I.%I (cdc_op) values (%L)', {{schema_literal}}, r.log_table, op);
     op := 'I';
   end if;

@@ -39,10 +39,8 @@ impl ServerError {
     pub(super) fn full(error: &DbError) -> Self {
         Self { message: Some(error.message().to_owned()), ..Self::terse(error) }
     }
-}
 
-impl ServerError {
-    /// Adds the column that was found to be the cause, where the server has not named it.
+    /// Names the column that was found to be the cause.
     fn blame(mut self, culprit: Option<Culprit>) -> Self {
         if let Some(Culprit { column, declared }) = culprit {
             self.names.retain(|(what, _)| !matches!(*what, "column" | "type"));
