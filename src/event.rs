@@ -1,7 +1,6 @@
 //! Changes: what one log row says, on its way from the log table to the targets.
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::table::Table;
@@ -68,19 +67,50 @@ pub struct Change {
     pub table: Arc<Table>,
     /// What happened.
     pub op: Op,
-    /// Message key: the JSON object of the key columns. Equal keys are equal bytes.
-    pub key: Box<[u8]>,
-    /// Message value: the envelope.
-    pub value: Box<[u8]>,
-    /// Where in `value` the JSON object of the row stands: `after`, for a delete the key in `before`; empty for a
-    /// truncate.
-    pub row: Range<usize>,
+    images: Images,
 }
 
 impl Change {
+    /// Puts a change together.
+    pub fn new(cdc_id: u64, table: Arc<Table>, op: Op, images: Images) -> Self {
+        Self { cdc_id, table, op, images }
+    }
+
+    /// Returns the message key: the JSON object of the key columns. Equal keys are equal bytes.
+    pub fn key(&self) -> &[u8] {
+        &self.images.bytes[..self.images.key]
+    }
+
     /// Returns the JSON object of the row (for a delete: of the key), empty for a truncate.
     pub fn row_json(&self) -> &[u8] {
-        &self.value[self.row.clone()]
+        &self.images.bytes[self.images.key..]
+    }
+
+    /// Returns the bytes of key and row together.
+    pub fn bytes(&self) -> usize {
+        self.images.bytes.len()
+    }
+}
+
+/// Key and row of a change in one piece of memory: what is kept of a message. `Debug` prints no values.
+#[derive(Clone)]
+pub struct Images {
+    bytes: Box<[u8]>,
+    /// Where the row begins.
+    key: usize,
+}
+
+impl Images {
+    /// Copies the message's key, and of its value the JSON object of the row: `after`, for a delete the key in `before`;
+    /// nothing for a truncate.
+    pub fn new(key: &[u8], row: &[u8]) -> Self {
+        Self { bytes: [key, row].concat().into(), key: key.len() }
+    }
+}
+
+impl fmt::Debug for Images {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Images").finish_non_exhaustive()
     }
 }
 

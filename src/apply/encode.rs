@@ -58,22 +58,26 @@ pub(super) enum EncodeError {
     },
 }
 
-/// Reads one value into `scratch`; returns false for NULL.
-fn read(row: &Row<'_>, slot: &Slot, scratch: &mut Vec<u8>) -> Result<bool, EncodeError> {
-    scratch.clear();
+/// Reads one value; `None` for NULL. `scratch` holds what cannot be borrowed.
+fn read<'s>(
+    row: &Row<'s>,
+    slot: &'s Slot,
+    scratch: &'s mut Vec<u8>,
+) -> Result<Option<&'s [u8]>, EncodeError> {
     if let Some(constant) = &slot.constant {
-        scratch.extend_from_slice(constant.as_deref().unwrap_or_default().as_bytes());
-        return Ok(constant.is_some());
+        return Ok(constant.as_deref().map(str::as_bytes));
     }
     let column = || slot.member.clone();
     let value = row.get(&slot.member, slot.hint).ok_or_else(|| EncodeError::Missing { column: column() })?;
-    let present = value
-        .to_postgres(slot.kind, scratch)
-        .map_err(|source| EncodeError::Value { column: column(), source })?;
-    if memchr::memchr(0, scratch).is_some() {
-        return Err(EncodeError::Zero { column: column() });
+    value.to_postgres(slot.kind, scratch).map_err(|source| EncodeError::Value { column: column(), source })
+}
+
+/// Refuses a value with a zero byte.
+fn zero_free<'s>(text: &'s [u8], slot: &Slot) -> Result<&'s [u8], EncodeError> {
+    match memchr::memchr(0, text) {
+        Some(_) => Err(EncodeError::Zero { column: slot.member.clone() }),
+        None => Ok(text),
     }
-    Ok(present)
 }
 
 /// Appends the row as one line of COPY text.
@@ -88,14 +92,22 @@ pub(super) fn copy_line(
         if i > 0 {
             out.extend_from_slice(b"\t");
         }
-        if read(&row, slot, scratch)? {
-            copy_text(scratch, out);
-        } else {
-            out.extend_from_slice(b"\\N");
+        match read(&row, slot, scratch)? {
+            Some(text) if is_plain(text) => out.extend_from_slice(text),
+            Some(text) => copy_text(zero_free(text, slot)?, out),
+            None => out.extend_from_slice(b"\\N"),
         }
     }
     out.extend_from_slice(b"\n");
     Ok(())
+}
+
+/// Tells whether COPY takes a value as it is. Whole blocks are looked at, which is a few instructions for each.
+fn is_plain(text: &[u8]) -> bool {
+    let plain =
+        |block: &[u8]| block.iter().fold(true, |plain, &byte| plain & (byte >= 0x20) & (byte != b'\\'));
+    let mut blocks = text.chunks_exact(16);
+    blocks.by_ref().all(plain) && plain(blocks.remainder())
 }
 
 /// Appends a value with COPY's escapes.
@@ -126,10 +138,9 @@ pub(super) fn literal_row(
     let row = Row::parse(json).map_err(EncodeError::Row)?;
     for (i, slot) in slots.iter().enumerate() {
         out.push(if i == 0 { b'(' } else { b',' });
-        if read(&row, slot, scratch)? {
-            literal(scratch, out);
-        } else {
-            out.extend_from_slice(b"NULL");
+        match read(&row, slot, scratch)? {
+            Some(text) => literal(zero_free(text, slot)?, out),
+            None => out.extend_from_slice(b"NULL"),
         }
     }
     out.push(b')');
@@ -148,10 +159,10 @@ pub(super) fn key_condition(
     for (i, (slot, compare)) in slots.iter().zip(compare).enumerate() {
         out.extend_from_slice(if i == 0 { b"(" } else { b" and " });
         out.extend_from_slice(compare.as_bytes());
-        if !read(&row, slot, scratch)? {
+        let Some(text) = read(&row, slot, scratch)? else {
             return Err(EncodeError::NullKey { column: slot.name.clone() });
-        }
-        literal(scratch, out);
+        };
+        literal(zero_free(text, slot)?, out);
     }
     out.push(b')');
     Ok(())

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
+
 use crate::event::{Change, Op};
 use crate::table::{Table, TableName};
 
@@ -31,13 +33,18 @@ pub(super) struct Group {
     pub(super) upserts: Vec<usize>,
     /// Bytes of the rows in `upserts` and of the keys in `deletes`.
     pub(super) bytes: usize,
+    /// Every row of `upserts` came to be in this batch, or was copied, and is named once: none of them is expected at the
+    /// destination.
+    pub(super) fresh: bool,
 }
 
 /// What is known of a table, whatever its version, while the batch is walked backwards.
 #[derive(Default)]
 struct Seen<'a> {
-    keys: HashSet<&'a [u8]>,
+    keys: HashSet<&'a [u8], RandomState>,
     truncated: bool,
+    /// A key has more than one change.
+    repeats: bool,
 }
 
 /// Folds changes to the last one of each table and key.
@@ -59,7 +66,13 @@ pub(super) fn fold(changes: &[Change]) -> Plan {
             });
             let group = *by_version.entry((table, change.table.version)).or_insert_with(|| {
                 let table = Arc::clone(&change.table);
-                plan.groups.push(Group { table, deletes: Vec::new(), upserts: Vec::new(), bytes: 0 });
+                plan.groups.push(Group {
+                    table,
+                    deletes: Vec::new(),
+                    upserts: Vec::new(),
+                    bytes: 0,
+                    fresh: true,
+                });
                 plan.groups.len() - 1
             });
             (table, group)
@@ -73,24 +86,30 @@ pub(super) fn fold(changes: &[Change]) -> Plan {
             plan.truncated.push(Arc::clone(&change.table));
             continue;
         }
-        if !seen.keys.insert(&change.key) {
+        if !seen.keys.insert(change.key()) {
+            seen.repeats = true;
             continue;
         }
         let group = &mut plan.groups[group];
-        group.bytes += change.row.len();
+        group.bytes += change.row_json().len();
         match change.op {
             Op::Delete => group.deletes.push(index),
-            _ => group.upserts.push(index),
+            op => {
+                group.fresh &= op != Op::Update;
+                group.upserts.push(index);
+            }
         }
     }
     plan.truncated.reverse();
     plan.groups.reverse();
     plan.tables = plan.groups.iter().map(|group| Arc::clone(&group.table)).collect();
     for group in &mut plan.groups {
+        let seen = by_name.get(&group.table.name).map(|&table| &tables[table]);
         // Behind its truncate a table is empty: there is nothing left to delete.
-        if by_name.get(&group.table.name).is_some_and(|&table| tables[table].truncated) {
+        if seen.is_some_and(|seen| seen.truncated) {
             group.deletes.clear();
         }
+        group.fresh &= seen.is_some_and(|seen| !seen.repeats);
         group.deletes.reverse();
         group.upserts.reverse();
     }
@@ -118,6 +137,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::Images;
 
     fn tables() -> Vec<Arc<Table>> {
         [("a", 1), ("a", 2), ("b", 1)]
@@ -129,10 +149,11 @@ mod tests {
     }
 
     fn change(index: usize, table: &Arc<Table>, op: Op, key: u8) -> Change {
-        let value: Box<[u8]> = index.to_string().into_bytes().into();
-        let row = 0..if op == Op::Truncate { 0 } else { value.len() };
-        let key: Box<[u8]> = if op == Op::Truncate { Box::new([]) } else { Box::new([key]) };
-        Change { cdc_id: index as u64, table: Arc::clone(table), op, key, value, row }
+        let images = match op {
+            Op::Truncate => Images::new(b"", b""),
+            _ => Images::new(&[key], index.to_string().as_bytes()),
+        };
+        Change::new(index as u64, Arc::clone(table), op, images)
     }
 
     type State = BTreeMap<(String, Vec<u8>), Vec<u8>>;
@@ -142,7 +163,7 @@ mod tests {
     }
 
     fn apply(state: &mut State, change: &Change) {
-        let key = (change.table.name.name.clone(), change.key.to_vec());
+        let key = (change.table.name.name.clone(), change.key().to_vec());
         match change.op {
             Op::Truncate => truncate(state, &change.table),
             Op::Delete => drop(state.remove(&key)),
@@ -176,7 +197,7 @@ mod tests {
             }
             let mut keys = HashSet::new();
             for &i in plan.groups.iter().flat_map(|group| &group.upserts) {
-                prop_assert!(keys.insert((&batch[i].table.name, &batch[i].key)), "one upsert a key");
+                prop_assert!(keys.insert((&batch[i].table.name, batch[i].key())), "one upsert a key");
                 apply(&mut folded, &batch[i]);
             }
             prop_assert_eq!(folded, expected);

@@ -27,7 +27,7 @@ impl Held {
         for change in changes {
             let name = &change.table.name;
             if cascades(name) {
-                let key = (name.clone(), change.key.clone());
+                let key = (name.clone(), change.key().into());
                 match change.op {
                     Op::Delete => {
                         self.0.insert(key, change.clone());
@@ -63,13 +63,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::event::Images;
     use crate::table::Table;
 
     /// A change of `p`, whose rows take others along, or of `c`.
     fn change(cdc_id: u64, table: &str, op: Op, key: u8) -> Change {
         let name = TableName::new("public", table);
         let table = Arc::new(Table { name, version: 1, columns: Vec::new(), key: Vec::new(), relation: 0 });
-        Change { cdc_id, table, op, key: Box::new([key]), value: Box::new([]), row: 0..0 }
+        Change::new(cdc_id, table, op, Images::new(&[key], b""))
     }
 
     fn arrange(held: &mut Held, changes: &[Change], release: bool) -> Vec<u64> {

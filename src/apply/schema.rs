@@ -19,6 +19,8 @@ pub(super) struct Found {
     pub(super) parents: Vec<u32>,
     /// Deleting a row changes rows that reference it: ON DELETE CASCADE, SET NULL or SET DEFAULT.
     pub(super) cascades: bool,
+    /// It has rewrite rules, which COPY passes by.
+    pub(super) rules: bool,
 }
 
 /// A column at the destination.
@@ -137,6 +139,8 @@ pub(super) struct Shape {
     pub(super) parents: Vec<u32>,
     /// Deleting a row changes rows that reference it.
     pub(super) cascades: bool,
+    /// Rewrite rules act on it, which COPY passes by.
+    pub(super) rules: bool,
 }
 
 /// Returns the source's columns that the destination lacks.
@@ -159,6 +163,7 @@ pub(super) fn shape(table: &Table, found: &Found) -> Result<Shape, Unfit> {
         overriding: false,
         parents: found.parents.clone(),
         cascades: found.cascades,
+        rules: found.rules,
     };
     for (hint, column) in table.columns.iter().enumerate() {
         let here = found.columns.iter().find(|here| here.name == column.name).ok_or_else(|| {

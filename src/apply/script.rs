@@ -13,6 +13,8 @@ pub(super) enum Label {
     Truncates,
     /// All changes of a group, by its index in the plan.
     Group(usize),
+    /// The rows of a group on their way into their table by COPY, by its index in the plan.
+    Insert(usize),
     /// One change, by its index in the batch.
     Change(usize),
     /// Removing rows that are gone, by the sweep's index in the batch.

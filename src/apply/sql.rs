@@ -135,6 +135,16 @@ pub(super) fn upsert_stage(shape: &Shape, texts: &Texts, name: &str) -> StageTex
     }
 }
 
+/// Brings rows into the table itself.
+pub(super) fn copy_into(shape: &Shape) -> String {
+    format!("copy {} ({}) from stdin", shape.target, idents(shape.columns.iter().map(|slot| &slot.name)))
+}
+
+/// Fails where [`copy_into`] cannot begin, and keeps the table from being altered before it does. Writes nothing.
+pub(super) fn check_insert(shape: &Shape, texts: &Texts) -> String {
+    format!("explain {}select {} where false", texts.insert, vec!["null"; shape.columns.len()].join(", "))
+}
+
 /// Prepares the stage of a table's deletes.
 pub(super) fn delete_stage(shape: &Shape, texts: &Texts, name: &str) -> StageTexts {
     let names = || shape.key.iter().map(|slot| &slot.name);
@@ -250,6 +260,7 @@ mod tests {
             overriding: false,
             parents: Vec::new(),
             cascades: false,
+            rules: false,
         }
     }
 

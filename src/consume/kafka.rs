@@ -14,8 +14,9 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{ConsumeError, Positions, Share};
 use crate::config::{self, Config};
+use crate::event::{Images, Op};
 use crate::publish::{client_config, patiently, room_for_a_message};
-use crate::wire::{Envelope, cuts_topic, schemas_topic};
+use crate::wire::{Envelope, Stamp, cuts_topic, schemas_topic};
 
 /// Longest wait for an answer of the cluster.
 const ASK: Duration = Duration::from_secs(20);
@@ -31,14 +32,29 @@ const FETCH_BYTES: u64 = 4 << 20;
 type Queue = StreamPartitionQueue<DefaultConsumerContext>;
 
 /// One message, copied out of librdkafka.
-#[derive(Clone)]
 pub(super) struct Record {
     pub(super) offset: i64,
-    pub(super) key: Box<[u8]>,
-    /// `None` for a tombstone.
-    pub(super) value: Option<Box<[u8]>>,
-    /// What stands around the row; `None` where the value is no envelope of ours.
-    pub(super) envelope: Option<Envelope>,
+    pub(super) body: Body,
+}
+
+/// What a message is.
+pub(super) enum Body {
+    /// A change that the publisher wrote; its table follows from topic and version.
+    Change { stamp: Stamp, cdc_id: u64, op: Op, images: Images },
+    /// A key without a value.
+    Tombstone,
+    /// The value of any other message: of the cuts topic, of the schemas topic, or a stranger's.
+    Other(Box<[u8]>),
+}
+
+impl Record {
+    /// Returns the value of a message that is no change.
+    pub(super) fn value(&self) -> Option<&[u8]> {
+        match &self.body {
+            Body::Other(value) => Some(value),
+            Body::Change { .. } | Body::Tombstone => None,
+        }
+    }
 }
 
 /// A consumer of the pipeline's topics from given positions.
@@ -272,12 +288,19 @@ fn record(
         ) => ConsumeError::Gone { topic: topic.to_owned(), partition },
         _ => failed("reading")(source),
     })?;
-    Ok(Record {
-        offset: message.offset(),
-        key: message.key().unwrap_or_default().into(),
-        value: message.payload().map(Into::into),
-        envelope: message.payload().and_then(Envelope::read),
-    })
+    let body = match message.payload() {
+        None => Body::Tombstone,
+        Some(value) => {
+            change(message.key().unwrap_or_default(), value).unwrap_or_else(|| Body::Other(value.into()))
+        }
+    };
+    Ok(Record { offset: message.offset(), body })
+}
+
+/// Reads a message of a data topic; `None` where it is none that the publisher wrote.
+fn change(key: &[u8], value: &[u8]) -> Option<Body> {
+    let Envelope { stamp, cdc_id, op, row } = Envelope::read(value)?;
+    Some(Body::Change { stamp: stamp?, cdc_id, op, images: Images::new(key, &value[row]) })
 }
 
 /// Positions kept as the offsets of a consumer group: the mirror's, and what people see of the applier.

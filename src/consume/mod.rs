@@ -175,7 +175,7 @@ pub enum ConsumeError {
 pub struct Limits {
     /// Most changes (a part is never split).
     pub rows: usize,
-    /// Most bytes of messages.
+    /// Most bytes of keys and rows.
     pub bytes: usize,
     /// Longest wait for more.
     pub wait: Duration,

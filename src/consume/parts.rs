@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::kafka::{Reader, Record};
+use super::kafka::{Body, Reader, Record};
 use super::{ConsumeError, Positions, Resumed, Share, Sweep};
 use crate::config::Config;
 use crate::event::{Change, Op};
 use crate::table::{Table, TableName};
-use crate::wire::{Chunk, Cut, Envelope, NoCut, Range, Stamp, Step, cuts_topic, data_topic, schemas_topic};
+use crate::wire::{Chunk, Cut, NoCut, Range, Stamp, Step, cuts_topic, data_topic, schemas_topic};
 
 /// Wait for a message before asking whether the consumer has passed the end of a range without one.
 const ASK_POSITION: Duration = Duration::from_millis(200);
@@ -104,8 +104,8 @@ impl Parts {
             };
             match partial.part.cut.ranges.get(partial.complete).cloned() {
                 Some(range) => {
-                    let records = self.records(&range).await?;
-                    self.add(records);
+                    let changes = self.changes(&range).await?;
+                    self.add(changes);
                 }
                 None => {
                     if let Some(chunk) = sweep(&partial.part.cut).cloned() {
@@ -123,7 +123,7 @@ impl Parts {
     async fn next_cut(&mut self) -> Result<Partial, ConsumeError> {
         let (record, mut cut) = loop {
             let record = self.reader.next(&self.cuts, 0).await?;
-            let cut = Cut::read(record.value.as_deref()).map_err(|no| match no {
+            let cut = Cut::read(record.value()).map_err(|no| match no {
                 NoCut::Format => ConsumeError::Format { topic: self.cuts.clone(), offset: record.offset },
                 NoCut::Foreign => self.foreign(&self.cuts, 0, record.offset),
             })?;
@@ -166,7 +166,7 @@ impl Parts {
 
     /// Draws the messages of a range that belong to the current cut. Until they are all there they stay in `held`,
     /// so that an interrupted read goes on where it was.
-    async fn records(&mut self, range: &Range) -> Result<Vec<(Record, Arc<Table>)>, ConsumeError> {
+    async fn changes(&mut self, range: &Range) -> Result<Vec<Change>, ConsumeError> {
         let slot = (range.topic.clone(), range.partition);
         let applied = self.positions.get(&slot).copied().unwrap_or(0);
         if range.first < applied {
@@ -203,21 +203,28 @@ impl Parts {
         let cut = &partial.part.cut;
         let named = |stamp: &Stamp| (stamp.epoch, stamp.pass, stamp.part) == (cut.epoch, cut.pass, cut.part);
         let held = self.held.entry(slot).or_default();
-        let mut records = Vec::new();
+        let mut changes = Vec::with_capacity(usize::try_from(range.messages).unwrap_or(0));
+        let mut known: Option<(u32, Arc<Table>)> = None;
         while held.front().is_some_and(|record| record.offset < range.next) {
             let Some(record) = held.pop_front() else { break };
             // A tombstone says nothing that its delete has not said.
-            let Some(stamp) = stamp(&record) else { continue };
-            if record.offset >= range.first && named(&stamp) {
-                let version = u64::from(stamp.version);
-                let table = self
-                    .schemas
-                    .get(&range.topic, version)
-                    .ok_or_else(|| ConsumeError::NoSchema { topic: range.topic.clone(), version })?;
-                records.push((record, table));
+            let Body::Change { stamp, cdc_id, op, images } = record.body else { continue };
+            if record.offset < range.first || !named(&stamp) {
+                continue;
             }
+            let table = match &known {
+                Some((version, table)) if *version == stamp.version => Arc::clone(table),
+                _ => {
+                    let version = u64::from(stamp.version);
+                    let missing = || ConsumeError::NoSchema { topic: range.topic.clone(), version };
+                    let table = self.schemas.get(&range.topic, version).ok_or_else(missing)?;
+                    known = Some((stamp.version, Arc::clone(&table)));
+                    table
+                }
+            };
+            changes.push(Change::new(cdc_id, table, op, images));
         }
-        let found = records.len() as u64;
+        let found = changes.len() as u64;
         if found != range.messages {
             return Err(ConsumeError::Incomplete {
                 topic: range.topic.clone(),
@@ -229,7 +236,7 @@ impl Parts {
             });
         }
         self.positions.insert((range.topic.clone(), range.partition), range.next);
-        Ok(records)
+        Ok(changes)
     }
 
     /// Makes sure that every message held for the range is ours and that its schema is known.
@@ -238,13 +245,11 @@ impl Parts {
         for record in
             self.held.get(slot).into_iter().flatten().take_while(|record| record.offset < range.next)
         {
-            if record.value.is_none() {
-                continue;
-            }
-            let Some(stamp) = stamp(record) else {
-                return Err(self.foreign(&range.topic, range.partition, record.offset));
+            let version = match &record.body {
+                Body::Tombstone => continue,
+                Body::Other(_) => return Err(self.foreign(&range.topic, range.partition, record.offset)),
+                Body::Change { stamp, .. } => u64::from(stamp.version),
             };
-            let version = u64::from(stamp.version);
             if wanted != Some(version) {
                 wanted = Some(version);
                 self.schemas.wait(&self.reader, &range.topic, version).await?;
@@ -253,14 +258,10 @@ impl Parts {
         Ok(())
     }
 
-    fn add(&mut self, records: Vec<(Record, Arc<Table>)>) {
+    fn add(&mut self, mut changes: Vec<Change>) {
         let Some(partial) = &mut self.current else { return };
-        for (record, table) in records {
-            let (Some(envelope), Some(value)) = (record.envelope, record.value) else { continue };
-            let Envelope { cdc_id, op, row, .. } = envelope;
-            partial.part.bytes += record.key.len() + value.len();
-            partial.part.changes.push(Change { cdc_id, table, op, key: record.key, value, row });
-        }
+        partial.part.bytes += changes.iter().map(Change::bytes).sum::<usize>();
+        partial.part.changes.append(&mut changes);
         partial.complete += 1;
     }
 
@@ -279,11 +280,6 @@ impl Parts {
     fn foreign(&self, topic: &str, partition: i32, offset: i64) -> ConsumeError {
         ConsumeError::Foreign { topic: topic.to_owned(), partition, offset }
     }
-}
-
-/// Returns which cut a message belongs to; `None` for what the publisher did not write, and for tombstones.
-fn stamp(record: &Record) -> Option<Stamp> {
-    record.envelope.as_ref()?.stamp
 }
 
 /// Returns the chunk with which the copying anew of a table begins or ends.
@@ -310,7 +306,7 @@ impl Schemas {
         while self.get(topic, version).is_none() {
             let next = tokio::time::timeout_at(deadline, reader.next(&self.topic, 0)).await;
             let record = next.map_err(|_| ConsumeError::NoSchema { topic: topic.to_owned(), version })??;
-            let table = record.value.as_deref().and_then(|value| serde_json::from_slice::<Table>(value).ok());
+            let table = record.value().and_then(|value| serde_json::from_slice::<Table>(value).ok());
             let foreign =
                 || ConsumeError::Foreign { topic: self.topic.clone(), partition: 0, offset: record.offset };
             let table = table.ok_or_else(foreign)?;

@@ -48,7 +48,7 @@ pub struct Batch {
     pub cut: Cut,
     /// Every partition that moved, the cuts topic's among them.
     pub progress: Vec<Progress>,
-    /// Bytes of the messages.
+    /// Bytes of keys and rows.
     pub bytes: usize,
     /// False inside a pass that is larger than a batch: a target with transactions keeps its own open until a batch
     /// that says true, so that nobody sees half a pass.

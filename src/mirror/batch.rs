@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
+
 use super::plan::TablePlan;
 use crate::consume::{Batch, TargetError};
 use crate::event::{Change, Op};
@@ -33,19 +35,19 @@ pub(super) enum Step {
 struct Segment<'a> {
     table: &'a Arc<Table>,
     changes: Vec<&'a Change>,
-    by_key: HashMap<&'a [u8], usize>,
+    by_key: HashMap<&'a [u8], usize, RandomState>,
 }
 
 impl<'a> Segment<'a> {
     fn new(table: &'a Arc<Table>) -> Self {
-        Self { table, changes: Vec::new(), by_key: HashMap::new() }
+        Self { table, changes: Vec::new(), by_key: HashMap::default() }
     }
 
     /// Adds a change in place of an earlier one of the same key, unless that has the higher version: a row that a
     /// snapshot read carries the version of its snapshot.
     fn push(&mut self, change: &'a Change) {
         let next = self.changes.len();
-        let index = *self.by_key.entry(&change.key).or_insert(next);
+        let index = *self.by_key.entry(change.key()).or_insert(next);
         match self.changes.get_mut(index) {
             None => self.changes.push(change),
             Some(earlier) if earlier.cdc_id <= change.cdc_id => *earlier = change,
@@ -126,7 +128,7 @@ pub(super) fn steps(
 }
 
 fn insert(batch: &Batch, nonce: u64, plan: Arc<TablePlan>, changes: &[&Change]) -> Result<Step, TargetError> {
-    let bytes = changes.iter().map(|change| change.row.len() + 16).sum::<usize>();
+    let bytes = changes.iter().map(|change| change.row_json().len() + 16).sum::<usize>();
     let mut body = Vec::with_capacity(plan.header.len() + bytes);
     body.extend_from_slice(&plan.header);
     for change in changes {

@@ -54,7 +54,7 @@ mod tests {
 
     use super::super::plan::{Existing, TablePlan};
     use super::*;
-    use crate::event::{Change, Op};
+    use crate::event::{Change, Images, Op};
     use crate::table::{Column, Table};
 
     #[test]
@@ -114,9 +114,7 @@ mod tests {
         let counters = Counters::default();
         metrics::with_local_recorder(&counters, || {
             for row in rows {
-                let value: Box<[u8]> = row.as_bytes().into();
-                let (key, row) = (Box::default(), 0..value.len());
-                let change = Change { cdc_id: 1, table: Arc::clone(&table), op: Op::Insert, key, value, row };
+                let change = Change::new(1, Arc::clone(&table), Op::Insert, Images::new(b"", row.as_bytes()));
                 plan.encode(&change, &mut Vec::new()).unwrap();
             }
         });

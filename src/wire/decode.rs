@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use data_encoding::{BASE64, HEXLOWER};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use memchr::{memchr2, memchr3};
 use serde_json::value::RawValue;
 
 use super::WireError;
@@ -12,21 +12,45 @@ use crate::table::{Kind, Scalar};
 
 /// The columns of one row: the JSON object in `after` (or the key in `before`), in the order it was written.
 #[derive(Debug)]
-pub struct Row<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Row<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
 
 impl<'a> Row<'a> {
-    /// Reads the object's members; values stay unread.
+    /// Reads the object's members as the publisher writes them, without space between them; values stay unread.
     pub fn parse(json: &'a [u8]) -> Result<Self, WireError> {
-        serde_json::from_slice(json).map_err(WireError::json("row"))
+        let wrong = |column: usize| WireError::Json { what: "row", column: column + 1 };
+        let text = std::str::from_utf8(json).map_err(|error| wrong(error.valid_up_to()))?;
+        let byte = |at: usize| json.get(at).copied();
+        let expect = |at: usize, wanted: u8| match byte(at) {
+            Some(found) if found == wanted => Ok(at + 1),
+            _ => Err(wrong(at)),
+        };
+        let mut members = Vec::with_capacity(16);
+        let mut at = expect(0, b'{')?;
+        while byte(at) != Some(b'}') || !members.is_empty() {
+            let end = value_end(json, expect(at, b'"')? - 1).ok_or(wrong(at))?;
+            let name = Value(&text[at..end]).as_str()?.ok_or(wrong(at))?;
+            at = expect(end, b':')?;
+            let end = value_end(json, at).ok_or(wrong(at))?;
+            members.push((name, Value(&text[at..end])));
+            at = end;
+            match byte(at) {
+                Some(b',') => at += 1,
+                Some(b'}') => break,
+                _ => return Err(wrong(at)),
+            }
+        }
+        match at + 1 == json.len() {
+            true => Ok(Self(members)),
+            false => Err(wrong(at + 1)),
+        }
     }
 
     /// Returns the value of a column. `hint` is where it usually stands: its index in the table's columns.
     pub fn get(&self, name: &str, hint: usize) -> Option<Value<'a>> {
-        let found = match self.0.get(hint) {
+        match self.0.get(hint) {
             Some((column, value)) if column == name => Some(*value),
             _ => self.0.iter().find(|(column, _)| column == name).map(|(_, value)| *value),
-        };
-        found.map(|raw| Value(raw.get()))
+        }
     }
 
     /// Returns the number of members.
@@ -40,25 +64,42 @@ impl<'a> Row<'a> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(16);
-                while let Some((Str(name), value)) = map.next_entry()? {
-                    members.push((name, value));
+/// Returns the end of the JSON value that begins at `at`; `None` where there is none, or no end.
+fn value_end(json: &[u8], mut at: usize) -> Option<usize> {
+    match json.get(at)? {
+        b'"' => string_end(json, at),
+        b'[' | b'{' => {
+            let mut depth = 0usize;
+            loop {
+                match json.get(at)? {
+                    b'"' => at = string_end(json, at)? - 1,
+                    b'[' | b'{' => depth += 1,
+                    b']' | b'}' => depth -= 1,
+                    _ => {}
                 }
-                Ok(members)
+                at += 1;
+                if depth == 0 {
+                    return Some(at);
+                }
             }
         }
-        deserializer.deserialize_map(Members).map(Row)
+        b'-' | b'0'..=b'9' => Some(at + memchr3(b',', b'}', b']', &json[at..])?),
+        _ => {
+            let literals: [&[u8]; 3] = [b"null", b"true", b"false"];
+            literals.iter().find(|literal| json[at..].starts_with(literal)).map(|literal| at + literal.len())
+        }
+    }
+}
+
+/// Returns the end of the JSON string that begins at `at`.
+fn string_end(json: &[u8], at: usize) -> Option<usize> {
+    let mut at = at + 1;
+    loop {
+        at += memchr2(b'"', b'\\', json.get(at..)?)?;
+        match json[at] {
+            b'"' => return Some(at + 1),
+            _ => at += 2,
+        }
     }
 }
 
@@ -113,50 +154,65 @@ impl<'a> Value<'a> {
         Ok(Some(raw.into_iter().map(|value| Value(value.get())).collect()))
     }
 
-    /// Appends PostgreSQL's text of the value, as its input functions take it; returns false for NULL.
-    pub fn to_postgres(self, kind: Kind, out: &mut Vec<u8>) -> Result<bool, WireError> {
+    /// Returns PostgreSQL's text of the value, as its input functions take it, `None` for NULL. What cannot be borrowed from
+    /// the message is written to `scratch`.
+    pub fn to_postgres<'s>(self, kind: Kind, scratch: &'s mut Vec<u8>) -> Result<Option<&'s [u8]>, WireError>
+    where
+        'a: 's,
+    {
         if self.is_null() {
-            return Ok(false);
+            return Ok(None);
         }
+        scratch.clear();
         match kind {
-            Kind::Scalar(scalar) => self.scalar_to_postgres(scalar, out)?,
+            Kind::Scalar(scalar) => return self.scalar_to_postgres(scalar, scratch).map(Some),
             Kind::Array { element, delimiter, written } => match self.as_str()? {
-                Some(literal) if delimiter == written => out.extend_from_slice(literal.as_bytes()),
-                Some(literal) => delimit(literal.as_bytes(), delimiter, written, out),
-                None => self.array_to_postgres(element, written, out)?,
+                Some(literal) if delimiter == written => scratch.extend_from_slice(literal.as_bytes()),
+                Some(literal) => delimit(literal.as_bytes(), delimiter, written, scratch),
+                None => self.array_to_postgres(element, written, scratch)?,
             },
         }
-        Ok(true)
+        Ok(Some(scratch))
     }
 
-    fn scalar_to_postgres(self, scalar: Scalar, out: &mut Vec<u8>) -> Result<(), WireError> {
+    fn scalar_to_postgres<'s>(self, scalar: Scalar, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], WireError>
+    where
+        'a: 's,
+    {
         let mismatch = |kind| WireError::Mismatch { kind };
-        match scalar {
-            Scalar::Bool => out.extend_from_slice(match self.0 {
-                "true" => b"t",
-                "false" => b"f",
-                _ => return Err(mismatch("boolean")),
-            }),
+        let text = match scalar {
+            Scalar::Bool => {
+                return match self.0 {
+                    "true" => Ok(b"t"),
+                    "false" => Ok(b"f"),
+                    _ => Err(mismatch("boolean")),
+                };
+            }
             Scalar::Int | Scalar::Float => match self.as_str()? {
-                Some(text) => out.extend_from_slice(text.as_bytes()),
-                None if self.0.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
-                    out.extend_from_slice(self.0.as_bytes());
-                }
+                Some(text) => text,
+                None if self.0.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => Cow::Borrowed(self.0),
                 None => return Err(mismatch("number")),
             },
             Scalar::Bytea => {
                 let text = self.as_str()?.ok_or(mismatch("bytea"))?;
                 let bytes = BASE64.decode(text.as_bytes()).map_err(|_| mismatch("bytea"))?;
-                out.extend_from_slice(b"\\x");
-                let start = out.len();
-                out.resize(start + HEXLOWER.encode_len(bytes.len()), 0);
-                HEXLOWER.encode_mut(&bytes, &mut out[start..]);
+                scratch.extend_from_slice(b"\\x");
+                let start = scratch.len();
+                scratch.resize(start + HEXLOWER.encode_len(bytes.len()), 0);
+                HEXLOWER.encode_mut(&bytes, &mut scratch[start..]);
+                return Ok(scratch);
             }
             Scalar::Timestamp | Scalar::TimestampTz | Scalar::Text => {
-                out.extend_from_slice(self.as_str()?.ok_or(mismatch("text"))?.as_bytes());
+                self.as_str()?.ok_or(mismatch("text"))?
             }
-        }
-        Ok(())
+        };
+        Ok(match text {
+            Cow::Borrowed(text) => text.as_bytes(),
+            Cow::Owned(text) => {
+                scratch.extend_from_slice(text.as_bytes());
+                scratch
+            }
+        })
     }
 
     /// Writes nested JSON arrays as an array's literal.
@@ -172,10 +228,9 @@ impl<'a> Value<'a> {
             } else if value.0.starts_with('[') {
                 value.array_to_postgres(element, delimiter, out)?;
             } else {
-                let mut text = Vec::new();
-                value.scalar_to_postgres(element, &mut text)?;
+                let mut scratch = Vec::new();
                 out.push(b'"');
-                for byte in text {
+                for &byte in value.scalar_to_postgres(element, &mut scratch)? {
                     if matches!(byte, b'"' | b'\\') {
                         out.push(b'\\');
                     }

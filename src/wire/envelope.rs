@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use memchr::memmem;
+use memchr::memrchr_iter;
 
 use super::{Field, WireError, encode_string, encode_value};
 use crate::event::Op;
@@ -201,9 +201,10 @@ impl Envelope {
         let mut front = Reader(value.strip_prefix(b"{")?);
         let stamp = front.stamp();
         let images = value.len() - front.0.len();
-        let origin = images + memmem::rfind(front.0, br#","source":{"#)?;
+        let origin = images + rfind_object(front.0, br#","source":"#)?;
         let mut back = Reader(&value[origin..]);
-        back.0 = &back.0[memmem::rfind(back.0, br#","cdc_id":"#)?..];
+        let members = memrchr_iter(b',', back.0).find(|&at| back.0[at..].starts_with(br#","cdc_id":"#))?;
+        back.0 = &back.0[members..];
         back.literal(br#","cdc_id":"#)?;
         let cdc_id = back.number()?;
         back.literal(br#"},"op":""#)?;
@@ -223,6 +224,12 @@ impl Envelope {
         };
         (complete && back.0 == b"}").then_some(Self { stamp, cdc_id, op, row })
     }
+}
+
+/// Returns where the last `name` with an object behind it begins.
+fn rfind_object(text: &[u8], name: &[u8]) -> Option<usize> {
+    let mut braces = memrchr_iter(b'{', text);
+    braces.find_map(|brace| brace.checked_sub(name.len()).filter(|&at| text[at..brace] == *name))
 }
 
 /// Takes what is expected off the front.

@@ -15,8 +15,9 @@ fn json(kind: Kind, text: &str) -> String {
 }
 
 fn back(kind: Kind, json: &str) -> Option<String> {
-    let mut out = Vec::new();
-    Value::from_json(json).to_postgres(kind, &mut out).unwrap().then(|| String::from_utf8(out).unwrap())
+    let mut scratch = Vec::new();
+    let text = Value::from_json(json).to_postgres(kind, &mut scratch).unwrap();
+    text.map(|text| String::from_utf8(text.to_vec()).unwrap())
 }
 
 const INT: Kind = Kind::Scalar(Scalar::Int);
@@ -240,4 +241,37 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Vec<Option<String>>>(&encoded).unwrap(), items);
         prop_assert_eq!(back(array(Scalar::Text), &encoded), Some(text));
     }
+}
+
+#[test]
+fn rows_are_read_as_they_are_written() {
+    let text = r#"{"a":1,"b\"{":"x\\\"}","c":[[1,null],["]"]],"d":null,"e":true}"#;
+    let row = Row::parse(text.as_bytes()).unwrap();
+    let read = |name: &str, hint| row.get(name, hint).map(Value::json);
+    assert_eq!(row.len(), 5);
+    assert_eq!((read("a", 0), read("a", 3), read("b", 1)), (Some("1"), Some("1"), None));
+    assert_eq!((read("b\"{", 1), read("c", 2)), (Some(r#""x\\\"}""#), Some(r#"[[1,null],["]"]]"#)));
+    assert_eq!((read("d", 3), read("e", 4), read("e", 9)), (Some("null"), Some("true"), Some("true")));
+    assert!(Row::parse(b"{}").unwrap().is_empty());
+    for end in 0..text.len() {
+        assert!(Row::parse(&text.as_bytes()[..end]).is_err(), "{end} bytes of it");
+    }
+    for other in [
+        "",
+        "[]",
+        "{} ",
+        r#"{"a":1,}"#,
+        r#"{"a" :1}"#,
+        r#"{"a":}"#,
+        r#"{"a":abc}"#,
+        r#"{"a":nul}"#,
+        r#"{a:1}"#,
+        r#"{"a":1]"#,
+        r#"{,"a":1}"#,
+        "{\"a\":\"\\x\"",
+        r#"{"a":truex}"#,
+    ] {
+        assert!(Row::parse(other.as_bytes()).is_err(), "{other}");
+    }
+    assert!(Row::parse(b"{\"a\":\"\xe4\"}").is_err());
 }

@@ -18,7 +18,7 @@ use tokio_postgres::{Client, NoTls};
 use tripline::apply::PostgresTarget;
 use tripline::config;
 use tripline::consume::{Batch, Progress, Target, TargetError};
-use tripline::event::{Change, Op};
+use tripline::event::{Change, Images, Op};
 use tripline::position::Position;
 use tripline::table::{Table, TableName, quote_ident};
 use tripline::wire::{Cut, Envelope, Fields, Origin, TableEncoder};
@@ -179,7 +179,7 @@ fn change(table: &Arc<Table>, op: Op, line: &str) -> Change {
     encoder.key(op, &fields, cdc_id, &mut key).unwrap();
     encoder.value(op, &fields, origin, &mut value).unwrap();
     let Envelope { op, row, .. } = Envelope::read(&value).unwrap();
-    Change { cdc_id, table: Arc::clone(table), op, key: key.into(), value: value.into(), row }
+    Change::new(cdc_id, Arc::clone(table), op, Images::new(&key, &value[row]))
 }
 
 fn insert(table: &Arc<Table>, line: &str) -> Change {

@@ -1,4 +1,7 @@
 //! One attempt to apply a batch: folded, or change by change.
+//!
+//! Rows that are not expected at the destination go into their table by COPY; others by COPY into a stage, from which one
+//! statement upserts them; a few of them as literals.
 
 use tokio_postgres::Client;
 
@@ -8,7 +11,7 @@ use super::super::order::{Emptying, truncatable};
 use super::super::script::Label;
 use super::super::sql;
 use super::error::Failure;
-use super::prepared::{Prepared, Stage, Tables};
+use super::prepared::{Insert, Prepared, Stage, Tables};
 use super::run::{Buffers, copy, run};
 use crate::consume::Batch;
 use crate::event::{Change, Op};
@@ -64,26 +67,54 @@ impl<'a> Work<'a> {
         self.open(buffers);
         // Stages first: nobody sees them, and all that follows is one round trip again.
         let mut opened = false;
-        for (label, group) in self.groups() {
+        for (index, group) in self.groups() {
             let prepared = self.prepared(&group.table);
+            let upserts = prepared.upserts.as_ref().filter(|_| self.insert(group).is_none());
             let stages = [
-                (&prepared.deletes, &prepared.shape.key, &group.deletes),
-                (&prepared.upserts, &prepared.shape.columns, &group.upserts),
+                (prepared.deletes.as_ref(), &prepared.shape.key, &group.deletes),
+                (upserts, &prepared.shape.columns, &group.upserts),
             ];
             for (stage, slots, rows) in stages {
-                let Some(stage) = stage.as_ref().filter(|_| self.is_staged(group, rows)) else { continue };
+                let Some(stage) = stage.filter(|_| self.is_staged(group, rows)) else { continue };
                 if !opened {
                     run(self.client, &buffers.script).await?;
                     buffers.script.clear();
                     opened = true;
                 }
-                copy(self.client, label, &stage.copy, slots, &self.batch.changes, rows, buffers).await?;
+                copy(
+                    self.client,
+                    Label::Group(index),
+                    &stage.copy,
+                    slots,
+                    &self.batch.changes,
+                    rows,
+                    buffers,
+                )
+                .await?;
             }
         }
         let truncated: Vec<&Table> = self.plan.truncated.iter().map(|table| &**table).collect();
         self.empty(&truncated, Label::Truncates, buffers);
         self.delete(false, buffers).await?;
-        for (label, group) in self.groups() {
+        for (index, group) in self.groups() {
+            if let Some(insert) = self.insert(group) {
+                buffers.script.push(Label::Group(index), &insert.check);
+                run(self.client, &buffers.script).await?;
+                buffers.script.clear();
+                let (changes, slots) = (&self.batch.changes, &self.prepared(&group.table).shape.columns);
+                copy(
+                    self.client,
+                    Label::Insert(index),
+                    &insert.copy,
+                    slots,
+                    changes,
+                    &group.upserts,
+                    buffers,
+                )
+                .await?;
+                continue;
+            }
+            let label = Label::Group(index);
             match &self.prepared(&group.table).upserts {
                 Some(stage) if self.is_staged(group, &group.upserts) => {
                     self.apply_stage(label, stage, buffers)
@@ -104,8 +135,8 @@ impl<'a> Work<'a> {
 
     /// Deletes what is gone, children first: from tables whose rows take others with them, or from the other tables.
     async fn delete(&self, cascading: bool, buffers: &mut Buffers) -> Result<(), Failure> {
-        for (label, group) in self.groups().rev() {
-            let prepared = self.prepared(&group.table);
+        for (index, group) in self.groups().rev() {
+            let (label, prepared) = (Label::Group(index), self.prepared(&group.table));
             if cascading != (prepared.shape.cascades && !self.replica) {
                 continue;
             }
@@ -155,9 +186,17 @@ impl<'a> Work<'a> {
         run(self.client, &buffers.script).await
     }
 
-    fn groups(&self) -> impl DoubleEndedIterator<Item = (Label, &'a Group)> + use<'a> {
+    /// Returns the groups with their indexes in the plan, parents first.
+    fn groups(&self) -> impl DoubleEndedIterator<Item = (usize, &'a Group)> + use<'a> {
         let plan = self.plan;
-        self.order.iter().map(move |&group| (Label::Group(group), &plan.groups[group]))
+        self.order.iter().map(move |&group| (group, &plan.groups[group]))
+    }
+
+    /// Returns what brings the rows of a group into their table without a stage in between, where that is likely
+    /// to work.
+    fn insert(&self, group: &Group) -> Option<&'a Insert> {
+        let insert = self.prepared(&group.table).insert.as_ref();
+        insert.filter(|_| group.fresh && self.is_staged(group, &group.upserts))
     }
 
     /// Tells whether these rows of a group go through its stage.

@@ -304,5 +304,6 @@ pub(super) async fn find(client: &Client, name: &TableName) -> Result<Option<Fou
         keys: keys.iter().map(key).collect(),
         parents: parents.get(0),
         cascades: parents.get(1),
+        rules: table.get(2),
     }))
 }

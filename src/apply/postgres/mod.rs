@@ -16,7 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
-use tracing::info;
+use tracing::{debug, info};
 
 pub use state::{Applied, LastCut, progress, reset};
 
@@ -24,7 +24,7 @@ use self::attempt::{Work, is_bulk};
 use self::blame::{Culprit, culprit};
 use self::error::{Failure, NAME, refused, setup, unavailable, unwritable};
 use self::inspect::{Missing, NotReady, Ready};
-use self::prepared::{Prepared, Tables, stage};
+use self::prepared::{Insert, Prepared, Tables, stage};
 use self::run::Buffers;
 use self::session::{Session, State};
 use super::fold::{Plan, fold};
@@ -142,11 +142,20 @@ impl PostgresTarget {
             self.prepare(table).await?;
         }
         let may_stage = self.session()?.may_stage;
+        let failed = |error| setup("cannot prepare the COPY of a table", error);
         for group in plan.groups.iter().filter(|group| is_bulk(group, may_stage)) {
             let Some(session) = self.session.as_mut() else { continue };
             let Some(prepared) = self.tables.get_mut(&group.table) else { continue };
-            let Prepared { shape, texts, upserts, deletes } = prepared;
-            if upserts.is_none() && !group.upserts.is_empty() {
+            let direct = group.fresh && !prepared.shape.rules && prepared.rest == 0;
+            if group.fresh {
+                prepared.rest = prepared.rest.saturating_sub(1);
+            }
+            let Prepared { shape, texts, upserts, deletes, insert, .. } = prepared;
+            if direct && insert.is_none() && !group.upserts.is_empty() {
+                let copy = session.client.prepare(&sql::copy_into(shape)).await.map_err(failed)?;
+                *insert = Some(Insert { copy, check: sql::check_insert(shape, texts) });
+            }
+            if !direct && upserts.is_none() && !group.upserts.is_empty() {
                 *upserts = Some(stage(session, shape, texts, sql::upsert_stage).await?);
             }
             if deletes.is_none() && !group.deletes.is_empty() {
@@ -405,6 +414,12 @@ impl Target for PostgresTarget {
             all_partitions(batch)?;
         }
         let mut result = self.attempt(batch, &plan, batch.commit).await?;
+        while let Some((group, cause)) = result.as_ref().err().and_then(Failure::not_inserted) {
+            let table = &plan.groups[group].table;
+            debug!(table = %table.name, cause, "rows that were not expected at the destination are there");
+            self.tables.rest(table);
+            result = self.attempt(batch, &plan, batch.commit).await?;
+        }
         if result.as_ref().is_err_and(Failure::is_stale) {
             // Somebody altered the destination: look again, which works or says what is wrong.
             self.tables.clear();

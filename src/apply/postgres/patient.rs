@@ -63,7 +63,7 @@ impl Work<'_> {
             let mut left = Vec::new();
             for &index in &rest {
                 let change = &self.batch.changes[index];
-                let key = (&change.table.name, &*change.key);
+                let key = (&change.table.name, change.key());
                 if waiting.contains(&key) {
                     left.push(index);
                     continue;
@@ -136,7 +136,7 @@ impl Work<'_> {
         let mut keys = HashSet::new();
         let key = |index: &usize| {
             let change = &self.batch.changes[*index];
-            (&change.table.name, &*change.key)
+            (&change.table.name, change.key())
         };
         let mut last: Vec<usize> =
             rest.iter().rev().copied().filter(|index| keys.insert(key(index))).collect();

@@ -22,7 +22,14 @@ pub(super) struct Prepared {
     pub(super) upserts: Option<Stage>,
     /// Where large numbers of deleted keys go first.
     pub(super) deletes: Option<Stage>,
+    /// COPY into the table itself, for rows that are not expected there.
+    pub(super) insert: Option<Insert>,
+    /// Batches that do without, after one whose rows were there.
+    pub(super) rest: u32,
 }
+
+/// Batches for which COPY into a table rests after it has failed.
+const REST: u32 = 16;
 
 /// A stage of this session.
 #[derive(Debug)]
@@ -35,11 +42,20 @@ pub(super) struct Stage {
     pub(super) empty: String,
 }
 
+/// The way into a table without a stage.
+#[derive(Debug)]
+pub(super) struct Insert {
+    /// COPY into it.
+    pub(super) copy: Statement,
+    /// Fails where the COPY could not even begin: after that, tokio-postgres takes one answer of the server for another.
+    pub(super) check: String,
+}
+
 impl Prepared {
     /// Prepares the texts; stages are made when they are first needed.
     pub(super) fn new(shape: Shape) -> Self {
         let texts = sql::texts(&shape);
-        Self { shape, texts, upserts: None, deletes: None }
+        Self { shape, texts, upserts: None, deletes: None, insert: None, rest: 0 }
     }
 }
 
@@ -77,6 +93,13 @@ impl Tables {
     /// Returns the same, to be completed with stages.
     pub(super) fn get_mut(&mut self, table: &Table) -> Option<&mut Prepared> {
         self.0.get_mut(&table.name)?.get_mut(&table.version)
+    }
+
+    /// Brings the rows of a table through its stage for a while.
+    pub(super) fn rest(&mut self, table: &Table) {
+        if let Some(prepared) = self.get_mut(table) {
+            (prepared.insert, prepared.rest) = (None, REST);
+        }
     }
 
     /// Adds a table.

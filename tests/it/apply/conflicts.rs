@@ -201,3 +201,56 @@ async fn triggers_of_the_destination_do_not_fire() {
     apply(&db, &mut target, vec![insert(&table, "1")]).await.unwrap();
     assert_eq!(db.rows("table public.t").await, ["1"]);
 }
+
+#[tokio::test]
+async fn rows_that_are_new_meet_rows_that_are_there() {
+    let db = Db::new("there").await;
+    let table = db.create("t", "id int primary key, v text unique, w text default 'w'", &["id"]).await;
+    let gone = db.create("o", "id int primary key, v text", &["id"]).await;
+    // Statements that write the tables, as their triggers see them.
+    db.run(
+        "create table public.seen (t text, op text);
+         create function public.note() returns trigger language plpgsql as
+           $$begin insert into public.seen values (tg_table_name, tg_op); return null; end$$;
+         create trigger note after insert or update on public.t for each statement execute function public.note();
+         create trigger note after insert or update on public.o for each statement execute function public.note();
+         alter table public.t enable always trigger note;
+         alter table public.o enable always trigger note",
+    )
+    .await;
+    let mut target = db.resumed().await;
+    let rows = |table: &Arc<Table>, ids: std::ops::Range<i32>| -> Vec<Change> {
+        let line = |id: i32| {
+            if table.columns.len() == 3 { format!("{id}\tv{id}\tn") } else { format!("{id}\tv{id}") }
+        };
+        ids.map(|id| insert(table, &line(id))).collect()
+    };
+    let seen = async || {
+        let seen = db.rows("select t, op, count(*) from public.seen group by 1, 2 order by 1, 2").await;
+        db.run("truncate public.seen").await;
+        seen
+    };
+    // An upsert fires both triggers of a statement, COPY one.
+    apply(&db, &mut target, [rows(&table, 0..300), rows(&gone, 0..300)].concat()).await.unwrap();
+    assert_eq!(seen().await, ["o|INSERT|1", "t|INSERT|1"]);
+    // Somebody has written rows: they are written over, like every row that differs from the source's.
+    db.run("insert into public.t values (450, 'mine'), (451, 'too'); truncate public.seen")
+        .await;
+    apply(&db, &mut target, [rows(&table, 300..600), rows(&gone, 300..600)].concat()).await.unwrap();
+    assert!(seen().await.contains(&"o|INSERT|1".to_owned()));
+    let state = "select count(*), count(*) filter (where v = 'v' || id and w = 'n') from public.t";
+    assert_eq!(db.rows(state).await, ["600|600"]);
+    // For a while the table is upserted into; the other one is not.
+    apply(&db, &mut target, [rows(&table, 600..900), rows(&gone, 600..900)].concat()).await.unwrap();
+    assert_eq!(seen().await, ["o|INSERT|1", "t|INSERT|1", "t|UPDATE|1"]);
+    // A key that comes twice is not new, nor is one that is updated.
+    let twice = [rows(&gone, 900..1200), vec![delete(&gone, "7\tx"), insert(&gone, "7\tagain")]].concat();
+    apply(&db, &mut target, twice).await.unwrap();
+    assert_eq!(seen().await, ["o|INSERT|1", "o|UPDATE|1"]);
+    let changed = [rows(&gone, 1200..1500), vec![update(&gone, "8\tchanged")]].concat();
+    apply(&db, &mut target, changed).await.unwrap();
+    assert_eq!(seen().await, ["o|INSERT|1", "o|UPDATE|1"]);
+    assert_eq!(db.rows("select v from public.o where id in (7, 8) order by id").await, ["again", "changed"]);
+    assert_eq!(db.rows("select count(*) from public.o").await, ["1500"]);
+    assert_eq!(db.rows(state).await, ["900|900"]);
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use clickhouse::Client;
 use tripline::config::{self, OutOfRange};
 use tripline::consume::{Batch, Positions, Progress, Target, TargetError};
-use tripline::event::{Change, Op};
+use tripline::event::{Change, Images, Op};
 use tripline::mirror::{ClickHouseTarget, Policies, ProgressStore};
 use tripline::position::Position;
 use tripline::table::{Column, Table, TableName};
@@ -142,7 +142,7 @@ impl Fixture {
             chunk: None,
         };
         let progress = vec![Progress { topic: CUTS.into(), partition: 0, expected, next: self.next }];
-        let bytes = changes.iter().map(|change| change.value.len()).sum();
+        let bytes = changes.iter().map(|change| change.bytes()).sum();
         Batch { bytes, changes, cut, progress, commit: true, covered: 0, sweeps: Vec::new() }
     }
 
@@ -171,7 +171,7 @@ fn change(table: &Arc<Table>, cdc_id: u64, op: Op, line: &str) -> Change {
     encoder.key(op, &fields, cdc_id, &mut key).unwrap();
     encoder.value(op, &fields, origin, &mut value).unwrap();
     let Envelope { op, row, .. } = Envelope::read(&value).unwrap();
-    Change { cdc_id, table: Arc::clone(table), op, key: key.into(), value: value.into(), row }
+    Change::new(cdc_id, Arc::clone(table), op, Images::new(&key, &value[row]))
 }
 
 /// Makes a table from `schema.name` and columns of the form `name declared base !` (not null) or `?`.
