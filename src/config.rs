@@ -249,7 +249,7 @@ pub struct Apply {
     /// Most changes in one batch: passes that fit are committed together, larger ones in several batches of one
     /// transaction (a part of a pass is never split).
     pub batch_rows: usize,
-    /// Most bytes of messages in one batch.
+    /// Most bytes of keys and rows in one batch.
     pub batch_bytes: usize,
     /// Most changes of one pass in one transaction at the destination; 0 never splits a pass.
     pub max_cut_rows: u64,
@@ -306,7 +306,7 @@ impl Default for ClickHouse {
 pub struct Mirror {
     /// Most changes in one round of inserts.
     pub batch_rows: usize,
-    /// Most bytes of messages in one round of inserts.
+    /// Most bytes of keys and rows in one round of inserts.
     pub batch_bytes: usize,
     /// Longest wait for more changes before a batch is inserted: few large inserts suit ClickHouse.
     pub batch_ms: u64,

@@ -6,7 +6,7 @@
 use bytes::BytesMut;
 
 use crate::table::Kind;
-use crate::wire::{Row, WireError};
+use crate::wire::{Row, WireError, every};
 
 /// One column to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,21 +93,13 @@ pub(super) fn copy_line(
             out.extend_from_slice(b"\t");
         }
         match read(&row, slot, scratch)? {
-            Some(text) if is_plain(text) => out.extend_from_slice(text),
+            Some(text) if every(text, |byte| byte >= 0x20 && byte != b'\\') => out.extend_from_slice(text),
             Some(text) => copy_text(zero_free(text, slot)?, out),
             None => out.extend_from_slice(b"\\N"),
         }
     }
     out.extend_from_slice(b"\n");
     Ok(())
-}
-
-/// Tells whether COPY takes a value as it is. Whole blocks are looked at, which is a few instructions for each.
-fn is_plain(text: &[u8]) -> bool {
-    let plain =
-        |block: &[u8]| block.iter().fold(true, |plain, &byte| plain & (byte >= 0x20) & (byte != b'\\'));
-    let mut blocks = text.chunks_exact(16);
-    blocks.by_ref().all(plain) && plain(blocks.remainder())
 }
 
 /// Appends a value with COPY's escapes.

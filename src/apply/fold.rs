@@ -57,7 +57,7 @@ pub(super) fn fold(changes: &[Change]) -> Plan {
     let mut by_name: HashMap<&TableName, usize> = HashMap::new();
     let mut by_version: HashMap<(usize, u32), usize> = HashMap::new();
     // Most changes share their table's Arc; its address spares hashing the name each time.
-    let mut by_address: HashMap<*const Table, (usize, usize)> = HashMap::new();
+    let mut by_address: HashMap<*const Table, (usize, usize), RandomState> = HashMap::default();
     for (index, change) in changes.iter().enumerate().rev() {
         let (table, group) = *by_address.entry(Arc::as_ptr(&change.table)).or_insert_with(|| {
             let table = *by_name.entry(&change.table.name).or_insert_with(|| {

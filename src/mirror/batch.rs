@@ -86,10 +86,14 @@ pub(super) fn steps(
 ) -> Result<Vec<Vec<Step>>, TargetError> {
     let mut lists: Vec<(&TableName, Vec<Part<'_>>)> = Vec::new();
     let mut by_name: HashMap<&TableName, usize> = HashMap::new();
+    // Most changes share their table's Arc; its address spares hashing the name each time.
+    let mut by_address: HashMap<*const Table, usize, RandomState> = HashMap::default();
     for change in &batch.changes {
-        let index = *by_name.entry(&change.table.name).or_insert_with(|| {
-            lists.push((&change.table.name, Vec::new()));
-            lists.len() - 1
+        let index = *by_address.entry(Arc::as_ptr(&change.table)).or_insert_with(|| {
+            *by_name.entry(&change.table.name).or_insert_with(|| {
+                lists.push((&change.table.name, Vec::new()));
+                lists.len() - 1
+            })
         });
         let parts = &mut lists[index].1;
         if change.op == Op::Truncate {

@@ -294,6 +294,8 @@ fn producer_config(kafka: &config::Kafka) -> ClientConfig {
         ("enable.idempotence", "true"),
         ("compression.type", "lz4"),
         ("linger.ms", "0"),
+        // While two requests are under way, messages gather for the next: fewer and larger requests, as many as that takes.
+        ("max.in.flight.requests.per.connection", "2"),
         ("partitioner", "murmur2_random"),
         ("queue.buffering.max.kbytes", &queue),
         ("queue.buffering.max.messages", "100000"),

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use time::{Date, Month};
 
 use crate::event::Op;
@@ -84,6 +85,9 @@ impl std::fmt::Debug for Window {
 /// Fields in front of the table's own: cdc_id, table index, cdc_txid, cdc_op, cdc_at.
 const META: usize = 5;
 
+/// The columns of a row; those of most tables fit where no memory has to be asked for.
+type Columns<'a> = SmallVec<[Field<'a>; 32]>;
+
 /// Collects COPY lines as messages.
 #[derive(Debug)]
 pub(super) struct WindowBuilder {
@@ -98,16 +102,16 @@ impl WindowBuilder {
     /// Encodes one line; returns its `cdc_id`.
     pub(super) fn push(&mut self, line: &[u8]) -> Result<u64, TailError> {
         let mut fields = Fields::new(line);
-        let mut meta = [Field(b""); META];
+        let mut meta = [Field::default(); META];
         for field in &mut meta {
-            *field = fields.next().ok_or(TailError::Line)?;
+            *field = fields.next().ok_or_else(|| TailError::Line)?;
         }
         let cdc_id = number(meta[0])?;
         let index = number(meta[1])? as usize;
         let txid = number(meta[2])?;
-        let op = meta[3].0.first().and_then(|&op| Op::from_log(op));
-        let at_micros = micros(meta[4].0);
-        let table = self.tables.get(index).ok_or(TailError::Line)?;
+        let op = meta[3].raw().first().and_then(|&op| Op::from_log(op));
+        let at_micros = micros(meta[4].raw());
+        let table = self.tables.get(index).ok_or_else(|| TailError::Line)?;
         let wrong = |source: WireError| TailError::Row { table: table.table.name.clone(), cdc_id, source };
         let (Some(op), Some(at_micros)) = (op, at_micros) else {
             return Err(wrong(WireError::Text { kind: "cdc_op or cdc_at" }));
@@ -115,9 +119,9 @@ impl WindowBuilder {
         if table.table.is_append_only() && matches!(op, Op::Update | Op::Delete) {
             return Err(TailError::NotAppended { table: table.table.name.clone(), cdc_id });
         }
-        let columns: Vec<Field<'_>> = fields.take(table.encoder.width()).collect();
+        let columns: Columns<'_> = fields.take(table.encoder.width()).collect();
         let origin = Origin { cdc_id, txid, pass: self.pass, at_micros, now_millis: self.now_millis };
-        self.add(index, op, &columns, origin)?;
+        self.add(index, op, line, &columns, origin)?;
         Ok(cdc_id)
     }
 
@@ -130,27 +134,35 @@ impl WindowBuilder {
         at_micros: i64,
     ) -> Result<(), TailError> {
         // Behind the row may stand what the next chunk goes on from.
-        let columns: Vec<Field<'_>> = Fields::new(line).take(self.tables[index].encoder.width()).collect();
+        let columns: Columns<'_> = Fields::new(line).take(self.tables[index].encoder.width()).collect();
         let (txid, now_millis) = (0, self.now_millis);
         let origin = Origin { cdc_id: version, txid, pass: self.pass, at_micros, now_millis };
-        self.add(index, Op::Read, &columns, origin)
+        self.add(index, Op::Read, line, &columns, origin)
     }
 
-    fn add(&mut self, index: usize, op: Op, columns: &[Field<'_>], origin: Origin) -> Result<(), TailError> {
+    /// Encodes the columns of `line`.
+    fn add(
+        &mut self,
+        index: usize,
+        op: Op,
+        line: &[u8],
+        columns: &[Field<'_>],
+        origin: Origin,
+    ) -> Result<(), TailError> {
         let Origin { cdc_id, txid, at_micros, .. } = origin;
         let table = &self.tables[index];
         let wrong = |source: WireError| TailError::Row { table: table.table.name.clone(), cdc_id, source };
-        let start = self.bytes.len();
-        table.encoder.key(op, columns, cdc_id, &mut self.bytes).map_err(wrong)?;
-        let middle = self.bytes.len();
-        table.encoder.value(op, columns, origin, &mut self.bytes).map_err(wrong)?;
-        if std::str::from_utf8(&self.bytes[start..]).is_err() {
+        if std::str::from_utf8(line).is_err() {
             let broken =
                 |field: &Field<'_>| field.text().is_some_and(|text| std::str::from_utf8(&text).is_err());
             let at = columns.iter().position(broken).and_then(|at| table.table.columns.get(at));
             let column = at.map(|column| column.name.clone()).unwrap_or_default();
             return Err(wrong(WireError::Encoding { column }));
         }
+        let start = self.bytes.len();
+        table.encoder.key(op, columns, cdc_id, &mut self.bytes).map_err(wrong)?;
+        let middle = self.bytes.len();
+        table.encoder.value(op, columns, origin, &mut self.bytes).map_err(wrong)?;
         let (key, value) = (start..middle, middle..self.bytes.len());
         self.messages.push(Message { table: index, cdc_id, txid, at_micros, op, key, value });
         Ok(())
@@ -158,7 +170,8 @@ impl WindowBuilder {
 }
 
 fn number(field: Field<'_>) -> Result<u64, TailError> {
-    std::str::from_utf8(field.0).ok().and_then(|text| text.parse().ok()).ok_or(TailError::Line)
+    let text = std::str::from_utf8(field.raw()).ok();
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| TailError::Line)
 }
 
 /// Reads `2026-11-21 09:00:00.123456+00` as microseconds since 1970.

@@ -227,7 +227,7 @@ impl Looker<'_> {
         let mut lines = self.source.copy(&sql::copy_in_flight(self.captured, &columns, base)).await?;
         while let Some(line) = lines.try_next().await? {
             let mut fields = Fields::new(&line);
-            if fields.next().is_some_and(|op| op.0 == b"T") {
+            if fields.next().is_some_and(|op| op.raw() == b"T") {
                 return Ok(None);
             }
             let (_, key) = self.key(&fields.collect::<Vec<_>>())?;

@@ -3,18 +3,30 @@
 use std::borrow::Cow;
 
 /// One field of a COPY line, still escaped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Field<'a>(pub &'a [u8]);
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Field<'a> {
+    raw: &'a [u8],
+    /// Somewhere in its line is a backslash.
+    escapes: bool,
+}
 
 impl<'a> Field<'a> {
+    /// Returns the field as it stands in the line.
+    pub fn raw(self) -> &'a [u8] {
+        self.raw
+    }
+
     /// Returns PostgreSQL's text of the value, `None` for NULL.
     pub fn text(self) -> Option<Cow<'a, [u8]>> {
-        if self.0 == b"\\N" {
+        if !self.escapes {
+            return Some(Cow::Borrowed(self.raw));
+        }
+        if self.raw == b"\\N" {
             return None;
         }
-        Some(match memchr::memchr(b'\\', self.0) {
-            None => Cow::Borrowed(self.0),
-            Some(first) => Cow::Owned(unescape(self.0, first)),
+        Some(match memchr::memchr(b'\\', self.raw) {
+            None => Cow::Borrowed(self.raw),
+            Some(first) => Cow::Owned(unescape(self.raw, first)),
         })
     }
 }
@@ -45,12 +57,14 @@ fn unescape(raw: &[u8], first: usize) -> Vec<u8> {
 #[derive(Debug, Clone)]
 pub struct Fields<'a> {
     rest: Option<&'a [u8]>,
+    escapes: bool,
 }
 
 impl<'a> Fields<'a> {
     /// Splits a line. A trailing newline is taken off.
     pub fn new(line: &'a [u8]) -> Self {
-        Self { rest: Some(line.strip_suffix(b"\n").unwrap_or(line)) }
+        let escapes = memchr::memchr(b'\\', line).is_some();
+        Self { rest: Some(line.strip_suffix(b"\n").unwrap_or(line)), escapes }
     }
 }
 
@@ -59,7 +73,7 @@ impl<'a> Iterator for Fields<'a> {
 
     fn next(&mut self) -> Option<Field<'a>> {
         let rest = self.rest?;
-        let field = match memchr::memchr(b'\t', rest) {
+        let raw = match memchr::memchr(b'\t', rest) {
             Some(tab) => {
                 self.rest = Some(&rest[tab + 1..]);
                 &rest[..tab]
@@ -69,6 +83,6 @@ impl<'a> Iterator for Fields<'a> {
                 rest
             }
         };
-        Some(Field(field))
+        Some(Field { raw, escapes: self.escapes })
     }
 }

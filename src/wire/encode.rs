@@ -81,9 +81,21 @@ static ESCAPES: [u8; 256] = {
     table
 };
 
+/// Tells whether every byte is `fine`. Looks at whole blocks, a few instructions for each: the usual text has no exception.
+pub(crate) fn every(text: &[u8], fine: impl Fn(u8) -> bool + Copy) -> bool {
+    let all = |block: &[u8]| block.iter().fold(true, |all, &byte| all & fine(byte));
+    let mut blocks = text.chunks_exact(16);
+    blocks.by_ref().all(all) && all(blocks.remainder())
+}
+
 /// Appends a JSON string.
 pub fn encode_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
+    if every(text, |byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        out.extend_from_slice(text);
+        out.push(b'"');
+        return;
+    }
     let mut start = 0;
     for (i, &byte) in text.iter().enumerate() {
         let escape = ESCAPES[byte as usize];

@@ -12,6 +12,7 @@ mod topics;
 pub use copy::{Field, Fields};
 pub use cut::{CUT_FORMAT, Chunk, Cut, NoCut, Range, Step};
 pub use decode::{Row, Value};
+pub(crate) use encode::every;
 pub use encode::{encode_string, encode_value};
 pub use envelope::{Envelope, Origin, Stamp, TableEncoder};
 pub use topics::{cuts_topic, data_topic, schemas_topic};

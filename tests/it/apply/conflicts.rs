@@ -234,8 +234,7 @@ async fn rows_that_are_new_meet_rows_that_are_there() {
     apply(&db, &mut target, [rows(&table, 0..300), rows(&gone, 0..300)].concat()).await.unwrap();
     assert_eq!(seen().await, ["o|INSERT|1", "t|INSERT|1"]);
     // Somebody has written rows: they are written over, like every row that differs from the source's.
-    db.run("insert into public.t values (450, 'mine'), (451, 'too'); truncate public.seen")
-        .await;
+    db.run("insert into public.t values (450, 'mine'), (451, 'too'); truncate public.seen").await;
     apply(&db, &mut target, [rows(&table, 300..600), rows(&gone, 300..600)].concat()).await.unwrap();
     assert!(seen().await.contains(&"o|INSERT|1".to_owned()));
     let state = "select count(*), count(*) filter (where v = 'v' || id and w = 'n') from public.t";
