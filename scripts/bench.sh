@@ -5,18 +5,20 @@
 #
 #   scripts/bench.sh [--quick] [--only NAME,…] [--rows N] [--json FILE]
 #
-#   --quick      20,000 rows and 3 seconds of latency: shows that everything runs, says nothing about speed
-#   --only       some of: drain-kafka drain-postgres drain-clickhouse end-to-end snapshot latency ceilings
+#   --quick      20,000 rows and 2 seconds of latency: shows that everything runs, says nothing about speed
+#   --only       some of the scenarios: drain-kafka drain-postgres drain-clickhouse end-to-end ceilings snapshot
+#                hot-keys large-rows latency latency-kafka tpcb
 #   --rows N     changes to drain; default 1,000,000
 #   --seconds N  length of each latency run; default 20
-#   --rate N     transactions a second in it; default 500
+#   --rate N,…   transactions a second in them; default 500,2000, with --quick 500
 #   --json FILE  writes the results there too
-#   --binary FILE  measures this one and builds nothing
+#   --binary FILE  measures this one and builds nothing; examples/bench-kafka has to be beside it
 #   --profile    records every tripline process with perf; call graphs are left in the folder that is named at the end
 #
 # Needs the four services (started with scripts/services.sh when they do not answer), cargo, python3 (its standard
-# library alone) and libpq.so.5, which psql brings along. Everything runs in databases, topics and a folder of its own
-# and is dropped afterwards. docs/performance.md says how each figure is taken.
+# library alone), pgbench, and libpq.so.5, which psql brings along. Everything runs in databases, topics and a folder of
+# its own and is dropped afterwards; tpcb starts two PostgreSQL servers of its own. docs/performance.md says how each
+# figure is taken.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)

@@ -53,13 +53,60 @@ def _watch(url, pipe):
         json.dump({"seen": seen, "polls": polls}, file)
 
 
+class Writers:
+    """Sessions at the source that together commit `rate` transactions a second, on a timetable."""
+
+    def __init__(self, source, rate, seconds):
+        # The first tenth of the time, at least one second, warms up and does not count.
+        self._warm = max(1.0, seconds / 10)
+        self.count = round(rate * (seconds + self._warm) / WRITERS)
+        self.committed, self._took = ([[] for _ in range(WRITERS)] for _ in range(2))
+        self._start = time.monotonic() + 0.5
+        self._threads = [
+            threading.Thread(
+                target=_write, args=(source, w, rate, self.count, self._start, self.committed, self._took)
+            )
+            for w in range(WRITERS)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def join(self):
+        """Waits until all rows are written; returns their number."""
+        for thread in self._threads:
+            thread.join()
+        return self.count * WRITERS
+
+    def latencies(self, seen):
+        """Returns, ascending, the ms from each commit until the row was seen; `seen` has the times by writer."""
+        found = []
+        for sent, arrived in zip(self.committed, seen):
+            if not len(sent) == len(arrived) == self.count:
+                raise ValueError(f"{self.count} rows were sent, {len(arrived)} were seen")
+            found += [(b - a) * 1000 for a, b in zip(sent, arrived) if a >= self._start + self._warm]
+        return sorted(found)
+
+    def statements(self):
+        """Returns, ascending, how many ms each statement took."""
+        counted = self._start + self._warm
+        pairs = [pair for both in zip(self.committed, self._took) for pair in zip(*both)]
+        return sorted(spent * 1000 for at, spent in pairs if at >= counted)
+
+    def span(self):
+        """Returns the seconds from the first commit to the last."""
+        return max(max(sent) for sent in self.committed) - min(min(sent) for sent in self.committed)
+
+    def achieved(self):
+        """Returns how many transactions a second there were."""
+        return (self.count * WRITERS - 1) / self.span()
+
+
 def run(source, destination, rate, seconds, all_arrived, statements=None):
     """Runs the load; returns (latencies in ms, achieved rate, polls a second).
 
     A list `statements` takes how long each writer's statements took at the source, in ms.
 
-    `all_arrived` waits for the destination to hold every row. The first tenth of the time, at least one second, warms
-    up and does not count.
+    `all_arrived` waits for the destination to hold every row.
     """
     receive, send = os.pipe()
     child = os.fork()
@@ -74,19 +121,8 @@ def run(source, destination, rate, seconds, all_arrived, statements=None):
     os.close(send)
     ended = False
     try:
-        warm = max(1.0, seconds / 10)
-        count = round(rate * (seconds + warm) / WRITERS)
-        committed, took = ([[] for _ in range(WRITERS)] for _ in range(2))
-        start = time.monotonic() + 0.5
-        threads = [
-            threading.Thread(target=_write, args=(source, w, rate, count, start, committed, took))
-            for w in range(WRITERS)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        all_arrived(count * WRITERS)
+        writers = Writers(source, rate, seconds)
+        all_arrived(writers.join())
         time.sleep(0.1)
         os.kill(child, signal.SIGTERM)
         with os.fdopen(receive) as file:
@@ -97,17 +133,9 @@ def run(source, destination, rate, seconds, all_arrived, statements=None):
         if not ended:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-    latencies = []
-    for sent, seen in zip(committed, watched["seen"]):
-        if not len(sent) == len(seen) == count:
-            raise ValueError(f"{count} rows were sent, {len(seen)} were seen")
-        latencies += [(b - a) * 1000 for a, b in zip(sent, seen) if a >= start + warm]
     if statements is not None:
-        for sent, spent in zip(committed, took):
-            statements += [s * 1000 for a, s in zip(sent, spent) if a >= start + warm]
-        statements.sort()
-    first, last = min(min(sent) for sent in committed), max(max(sent) for sent in committed)
-    return sorted(latencies), (count * WRITERS - 1) / (last - first), watched["polls"] / (last - first)
+        statements += writers.statements()
+    return writers.latencies(watched["seen"]), writers.achieved(), watched["polls"] / writers.span()
 
 
 def percentile(ordered, part):

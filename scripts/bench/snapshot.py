@@ -4,6 +4,7 @@ import random
 import threading
 import time
 
+from items import COLUMNS, ITEM
 from pg import Connection
 
 
@@ -41,13 +42,13 @@ class Load:
         return self.committed
 
 
-def run(bench, item, columns, fill):
+def run(bench):
     """Copies `bench.rows` rows that were there before capture into both targets, under load; verifies them."""
     name = f"{bench.name}_snap"
     source, destination = bench.database(name)
     session = Connection(source)
-    session.query(item)
-    fill(session)
+    session.query(ITEM)
+    bench.insert(session)
     session.query("vacuum (analyze) item")
     paths = bench.pipeline(name, source, destination, "exactly_once", True, snapshot="initial")
     watch = Connection(destination)
@@ -63,7 +64,7 @@ def run(bench, item, columns, fill):
         return bench.published(paths, state["xid"]) and bench.applied(watch, paths)
 
     def verify():
-        bench.verify_postgres(source, destination, "item", columns)
+        bench.verify_postgres(source, destination, "item", COLUMNS)
         bench.settle_mirror(paths)
         bench.verify_clickhouse(source, paths)
 

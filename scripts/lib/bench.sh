@@ -14,6 +14,7 @@ measure() {
     *' --binary '*) ;;
     *)
       cargo build --release --locked --quiet
+      cargo build --release --locked --quiet --example bench-kafka
       set -- --binary "${CARGO_TARGET_DIR:-$PWD/target}/release/tripline" "$@"
       ;;
   esac

@@ -1,0 +1,46 @@
+"""Results as text for people."""
+
+
+def parts(values, form):
+    """Returns the members of a dictionary, each number in a form."""
+    return " ".join(f"{part} {form.format(value)}" for part, value in values.items())
+
+
+def line(result):
+    """Returns a result as one line."""
+    text = f"{result['name']:<40}"
+    if "per_second" in result:
+        text += f"{result['per_second']:>9,}/s {result['seconds']:>8.2f} s"
+    if "ms" in result:
+        text += f" {parts(result['ms'], '{:.1f}')} ms"
+        if "rate" in result:
+            text += f" at {result['rate']}/s"
+    if "cpu_percent" in result:
+        text += f"   cpu {parts(result['cpu_percent'], '{} %')}"
+    if "cpu_us_per_change" in result:
+        text += f"   cpu µs/change: {parts(result['cpu_us_per_change'], '{:.1f}')}"
+    if "server_cpu_us_per_change" in result:
+        text += f" | {parts(result['server_cpu_us_per_change'], '{:.1f}')}"
+    if "rss_mib" in result:
+        text += f"   peak MiB: {parts(result['rss_mib'], '{:.0f}')}"
+    if "machine_busy_percent" in result:
+        text += f"   machine {result['machine_busy_percent']} % busy"
+    if "cpu_bound_per_second" in result:
+        text += f", CPU would allow {result['cpu_bound_per_second']:,}/s"
+    return text
+
+
+def goals(judged):
+    """Returns the lines of the table of goals."""
+    lines = [f"{'result':<40}{'figure':<28}{'value':>10}{'goal':>10}{'floor':>10}"]
+    for one in judged:
+        figure = f"{one['figure']}, ratio" if one["over"] else one["figure"]
+        numbers = "".join(f"{_number(one[member]):>10}" for member in ("value", "goal", "floor"))
+        lines.append(f"{one['result']:<40}{figure:<28}{numbers}  {one['verdict']}")
+    return lines
+
+
+def _number(value):
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

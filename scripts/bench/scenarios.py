@@ -1,0 +1,33 @@
+"""The scenarios by name, in the order in which they run: each is a function that takes the run."""
+
+import ceilings
+import drain_clickhouse
+import drain_kafka
+import drain_postgres
+import end_to_end
+import hot_keys
+import large_rows
+import latencies
+import snapshot
+import tpcb
+
+SCENARIOS = {
+    "drain-kafka": drain_kafka.run,
+    "drain-postgres": drain_postgres.run,
+    "drain-clickhouse": drain_clickhouse.run,
+    "end-to-end": end_to_end.run,
+    "ceilings": ceilings.run,
+    "snapshot": snapshot.run,
+    "hot-keys": hot_keys.run,
+    "large-rows": large_rows.run,
+    "latency": latencies.to_destination,
+    "latency-kafka": latencies.to_kafka,
+    "tpcb": tpcb.run,
+}
+# What those of the same names do once all have run: updates of the table whose inserts they moved.
+UPDATES = {
+    "drain-kafka": drain_kafka.updates,
+    "drain-postgres": drain_postgres.updates,
+    "end-to-end": end_to_end.updates,
+    "ceilings": ceilings.updates,
+}
