@@ -150,8 +150,13 @@ fn produce(servers: &str, from: &str, to: &str, messages: usize) -> Result<()> {
         .set("queue.buffering.max.kbytes", "16384")
         .set("queue.buffering.max.messages", "100000")
         .create_with_context(Answers::default())?;
-    // Whatever a first message costs is not counted.
-    producer.client().fetch_metadata(Some(to), ASK)?;
+    // What the first message to a partition costs is not counted.
+    for partition in 0..partitions {
+        producer
+            .send(BaseRecord::<(), _>::to(to).partition(partition).payload("first"))
+            .map_err(|(error, _)| error)?;
+    }
+    producer.flush(ASK)?;
     let mut bytes = 0;
     let (start, before) = (Instant::now(), cpu_seconds()?);
     for (number, (key, value)) in sample.iter().cycle().take(messages).enumerate() {
@@ -171,9 +176,9 @@ fn produce(servers: &str, from: &str, to: &str, messages: usize) -> Result<()> {
     producer.flush(ASK)?;
     let (seconds, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds()? - before);
     let answers = producer.context();
-    let (acknowledged, failed) =
-        (answers.acknowledged.load(Ordering::Relaxed), answers.failed.load(Ordering::Relaxed));
-    let mut stored = 0;
+    let acknowledged = answers.acknowledged.load(Ordering::Relaxed) - u64::try_from(partitions)?;
+    let failed = answers.failed.load(Ordering::Relaxed);
+    let mut stored = -i64::from(partitions);
     for partition in 0..partitions {
         let (low, high) = producer.client().fetch_watermarks(to, partition, ASK)?;
         stored += high - low;
