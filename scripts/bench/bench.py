@@ -53,10 +53,10 @@ class Run:
         self.databases.append(name)
         return in_database(self.destination_url, name)
 
-    def pipeline(self, name, source, destination, delivery, clickhouse, snapshot="never", extra=""):
+    def pipeline(self, name, source, destination, delivery, clickhouse, snapshot="never", partitions=4, tables=""):
         """Writes a pipeline's configurations and installs it; returns their paths by what they are for.
 
-        `extra` is TOML that stands behind the rest.
+        `tables` is TOML that stands behind the rest: `[[table]]` or `[kafka.options]`.
         """
         head = f"""pipeline = "{name}"
 [source]
@@ -67,6 +67,7 @@ snapshot = "{snapshot}"
 dir = "{self.folder}/offsets"
 [kafka]
 bootstrap_servers = "{self.kafka}"
+partitions = {partitions}
 delivery = "{delivery}"
 """
         postgres = f'[destination]\nurl = "{destination}"\n'
@@ -78,7 +79,7 @@ delivery = "{delivery}"
         for purpose, text in texts.items():
             paths[purpose] = os.path.join(self.folder, f"{name}-{purpose}.toml")
             with open(paths[purpose], "w") as file:
-                file.write(text + extra)
+                file.write(text + tables)
         paths["name"], paths["offset"] = name, os.path.join(self.folder, "offsets", f"{name}.json")
         os.makedirs(os.path.join(self.folder, "offsets"), exist_ok=True)
         self.pipelines.append(paths)

@@ -34,6 +34,7 @@ _STEADY = [f"latency {delivery} {rate}/s" for delivery in ("exactly_once", "at_l
 _PUBLISH = ["drain-kafka exactly_once", "drain-kafka at_least_once", "drain-kafka exactly_once updates"]
 _APPLY = [f"drain-postgres {what}" for what in ("exactly_once inserts", "at_least_once inserts", "exactly_once updates")]
 _BOTH = ["end-to-end exactly_once inserts", "end-to-end exactly_once updates"]
+_BULK = ["added_cpu_us_per_row", "added_cpu_us_per_row_after_one_row"]
 
 GOALS = [
     *(Goal(result, "per_second", 200_000, 120_000) for result in _PUBLISH),
@@ -58,6 +59,9 @@ GOALS = [
         "latency-kafka",
         {"exactly_once": [("p50", 8, 15), ("p99", 25, 50)], "at_least_once": [("p50", 4, 8), ("p99", 15, 30)]},
     ),
+    Goal("overhead", "ratio", 0.85, 0.75),
+    *(Goal("bulk statement", f"{figure} {kind}", 3, 4.5) for figure in _BULK for kind in ("insert", "update", "delete")),
+    *(Goal("bulk reread", f"{figure} {kind}", 6, 9) for figure in _BULK for kind in ("insert", "update", "delete")),
     *_memory(_STEADY, ["publish", "apply"], 48, 64),
     *_memory([*_PUBLISH, *_BOTH], ["publish"], 96, 128),
     *_memory([*_APPLY, *_BOTH, "drain-clickhouse exactly_once inserts", "hot-keys"], ["apply"], 96, 128),
@@ -66,10 +70,14 @@ GOALS = [
 
 
 def judge(results):
-    """Returns how each goal stands whose results are all there, as dictionaries."""
+    """Returns how each goal stands whose results are all there, as dictionaries.
+
+    A result whose name says how large it was brings its goal itself: members `value`, `goal` and `floor`.
+    """
     by_name = {result["name"]: result for result in results}
+    own = [Goal(result["name"], "value", result["goal"], result["floor"]) for result in results if "value" in result]
     found = []
-    for goal in GOALS:
+    for goal in GOALS + own:
         if not {goal.result, *goal.over} <= set(by_name):
             continue
         value = _figure(by_name[goal.result], goal.figure)

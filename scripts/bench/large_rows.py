@@ -18,7 +18,7 @@ def run(bench):
         f"create temp table seed as select string_agg(md5(random()::text), '') as body "
         f"from generate_series(1, {2 * BYTES // 32})"
     )
-    paths = bench.pipeline(name, source, destination, "exactly_once", False, extra=OPTIONS)
+    paths = bench.pipeline(name, source, destination, "exactly_once", False, tables=OPTIONS)
     rows = QUICK_ROWS if bench.arguments.quick else ROWS
     for row in range(rows):
         session.query(

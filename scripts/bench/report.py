@@ -11,10 +11,11 @@ def line(result):
     text = f"{result['name']:<40}"
     if "per_second" in result:
         text += f"{result['per_second']:>9,}/s {result['seconds']:>8.2f} s"
+    if "value" in result:
+        text += f"{result['value']:>9.2f} {result['unit']}"
+    text += result.get("summary", "")
     if "ms" in result:
-        text += f" {parts(result['ms'], '{:.1f}')} ms"
-        if "rate" in result:
-            text += f" at {result['rate']}/s"
+        text += f" {parts(result['ms'], '{:.1f}')} ms at {result['rate']}/s"
     if "cpu_percent" in result:
         text += f"   cpu {parts(result['cpu_percent'], '{} %')}"
     if "cpu_us_per_change" in result:

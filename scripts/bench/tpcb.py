@@ -107,7 +107,7 @@ def _tripline(bench, pair, transactions, scale):
     source, destination = _prepare(pair, name, scale)
     _pgbench(destination, "-i", "-I", "tp")
     watch = Connection(destination)
-    paths = bench.pipeline(name, source, destination, "exactly_once", False, "initial", APPEND_ONLY)
+    paths = bench.pipeline(name, source, destination, "exactly_once", False, "initial", tables=APPEND_ONLY)
     daemons = _start(bench, paths)
     session = Connection(source)
     copied = "select count(*) > 0 and count(*) = count(ended_at) from cdc.snapshots"
