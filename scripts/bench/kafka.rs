@@ -25,6 +25,8 @@ const ASK: Duration = Duration::from_secs(20);
 /// Messages that are kept in memory to be sent again and again.
 const SAMPLE: usize = 50_000;
 
+/// Key and value.
+type Pair = (Vec<u8>, Vec<u8>);
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
@@ -106,7 +108,8 @@ fn watch(servers: &str, topic: &str) -> Result<()> {
                 writeln!(out, "{at} {}", String::from_utf8_lossy(key))?;
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
-                if begun.insert(partition) && i32::try_from(begun.len())? == partitions {
+                let first = begun.insert(partition);
+                if first && i32::try_from(begun.len())? == partitions {
                     writeln!(out, "ready")?;
                 }
             }
@@ -191,7 +194,7 @@ fn produce(servers: &str, from: &str, to: &str, messages: usize) -> Result<()> {
 }
 
 /// Returns the first messages of a topic as keys and values, and the number of its partitions.
-fn sample(servers: &str, topic: &str) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, i32)> {
+fn sample(servers: &str, topic: &str) -> Result<(Vec<Pair>, i32)> {
     let (consumer, partitions) = reader(servers, topic)?;
     let (mut found, mut ended) = (Vec::new(), BTreeSet::new());
     while found.len() < SAMPLE && i32::try_from(ended.len())? < partitions {
