@@ -23,6 +23,9 @@ APPEND_ONLY = '[[table]]\nname = "public.pgbench_history"\nappend_only = true\n'
 
 
 def run(bench):
+    if "TRIPLINE_TEST_SOURCE_BIN" not in os.environ:
+        print("  tpcb is left out: it starts servers of its own, which it cannot beside services in Docker", flush=True)
+        return
     quick = bench.arguments.quick
     transactions, scale = (QUICK_TRANSACTIONS, QUICK_SCALE) if quick else (TRANSACTIONS, SCALE)
     # One after the other: the second load is not in the WAL that the first one decodes.
