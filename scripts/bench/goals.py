@@ -69,8 +69,8 @@ GOALS = [
 ]
 
 
-def judge(results):
-    """Returns how each goal stands whose results are all there, as dictionaries.
+def judge(results, complete):
+    """Returns how each goal stands whose results are all there, as dictionaries; all goals, where the run is complete.
 
     A result whose name says how large it was brings its goal itself: members `value`, `goal` and `floor`.
     """
@@ -79,6 +79,8 @@ def judge(results):
     found = []
     for goal in GOALS + own:
         if not {goal.result, *goal.over} <= set(by_name):
+            if complete:
+                found.append({**goal._asdict(), "value": None, "verdict": "no figure"})
             continue
         value = _figure(by_name[goal.result], goal.figure)
         if goal.over:

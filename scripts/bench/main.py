@@ -60,7 +60,7 @@ def main():
     # A run that is stopped cleans up as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     failed = run(bench)
-    judged = judge(bench.results)
+    judged = judge(bench.results, not failed and set(given.only) == set(SCENARIOS))
     if judged and not given.quick:
         print("\n" + "\n".join(report.goals(judged)) + "\n")
     if given.json:

@@ -33,12 +33,15 @@ def line(result):
 
 def goals(judged):
     """Returns the lines of the table of goals."""
-    lines = [f"{'result':<40}{'figure':<28}{'value':>10}{'goal':>10}{'floor':>10}"]
+    rows = [("result", "figure", "value", "goal", "floor", "")]
     for one in judged:
         figure = f"{one['figure']}, ratio" if one["over"] else one["figure"]
-        numbers = "".join(f"{_number(one[member]):>10}" for member in ("value", "goal", "floor"))
-        lines.append(f"{one['result']:<40}{figure:<28}{numbers}  {one['verdict']}")
-    return lines
+        rows.append((one["result"], figure, *(_number(one[part]) for part in ("value", "goal", "floor")), one["verdict"]))
+    first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return [
+        f"{result:<{first}}  {figure:<{second}}{value:>10}{goal:>10}{floor:>10}  {verdict}".rstrip()
+        for result, figure, value, goal, floor, verdict in rows
+    ]
 
 
 def _number(value):
