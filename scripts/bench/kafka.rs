@@ -149,6 +149,7 @@ fn produce(servers: &str, from: &str, to: &str, messages: usize) -> Result<()> {
         .set("enable.idempotence", "true")
         .set("compression.type", "lz4")
         .set("linger.ms", "0")
+        .set("max.in.flight.requests.per.connection", "2")
         .set("partitioner", "murmur2_random")
         .set("queue.buffering.max.kbytes", "16384")
         .set("queue.buffering.max.messages", "100000")
