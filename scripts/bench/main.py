@@ -11,12 +11,14 @@ import tempfile
 import time
 import urllib.request
 
+import bulk
 import latency
+import overhead
 import snapshot
 from pg import Connection, PgError, in_database
 from proc import Daemon, Failed, Servers, cpu, machine, peak_rss, threads
 
-SCENARIOS = ["drain-kafka", "drain-postgres", "drain-clickhouse", "end-to-end", "snapshot", "latency", "ceilings"]
+SCENARIOS = ["drain-kafka", "drain-postgres", "drain-clickhouse", "end-to-end", "snapshot", "latency", "overhead", "bulk", "ceilings"]
 DELIVERIES = ["exactly_once", "at_least_once"]
 TRANSACTION_ROWS = 5_000
 ITEM = """create table item (
@@ -68,7 +70,7 @@ class Bench:
         self.databases.append(name)
         return in_database(self.source_url, name), in_database(self.destination_url, name)
 
-    def pipeline(self, name, source, destination, delivery, clickhouse, snapshot="never"):
+    def pipeline(self, name, source, destination, delivery, clickhouse, snapshot="never", tables=""):
         """Writes a pipeline's configurations and installs it; returns their paths by what they are for."""
         head = f"""pipeline = "{name}"
 [source]
@@ -90,7 +92,7 @@ delivery = "{delivery}"
         for purpose, text in texts.items():
             paths[purpose] = os.path.join(self.folder, f"{name}-{purpose}.toml")
             with open(paths[purpose], "w") as file:
-                file.write(text)
+                file.write(text + tables)
         paths["name"], paths["offset"] = name, os.path.join(self.folder, "offsets", f"{name}.json")
         os.makedirs(os.path.join(self.folder, "offsets"), exist_ok=True)
         self.pipelines.append(paths)
@@ -370,6 +372,12 @@ delivery = "{delivery}"
     def snapshot(self):
         snapshot.run(self, ITEM, COLUMNS, self.insert)
 
+    def overhead(self):
+        overhead.run(self)
+
+    def bulk(self):
+        bulk.run(self, ITEM, COLUMNS)
+
     def settle_mirror(self, paths):
         """Waits until ClickHouse has everything too: the mirror applies by itself."""
         daemon = self.daemon(paths, "clickhouse", "apply")
@@ -464,6 +472,7 @@ def line(result):
     text = f"{result['name']:<40}"
     if "per_second" in result:
         text += f"{result['per_second']:>9,}/s {result['seconds']:>8.2f} s"
+    text += result.get("summary", "")
     if "ms" in result:
         text += f" {parts(result['ms'], '{:.1f}')} ms at {result['rate']}/s"
         text += f"   cpu {parts(result['cpu_percent'], '{} %')}"
