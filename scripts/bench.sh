@@ -6,7 +6,7 @@
 #   scripts/bench.sh [--quick] [--only NAME,…] [--rows N] [--json FILE]
 #
 #   --quick      20,000 rows and 3 seconds of latency: shows that everything runs, says nothing about speed
-#   --only       some of: drain-kafka drain-postgres drain-clickhouse end-to-end snapshot latency ceilings
+#   --only       some of: drain-kafka drain-postgres drain-clickhouse end-to-end snapshot latency overhead bulk ceilings
 #   --rows N     changes to drain; default 1,000,000
 #   --seconds N  length of each latency run; default 20
 #   --rate N     transactions a second in it; default 500
