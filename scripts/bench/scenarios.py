@@ -1,5 +1,6 @@
 """The scenarios by name, in the order in which they run: each is a function that takes the run."""
 
+import bulk
 import ceilings
 import drain_clickhouse
 import drain_kafka
@@ -8,6 +9,7 @@ import end_to_end
 import hot_keys
 import large_rows
 import latencies
+import overhead
 import snapshot
 import tpcb
 
@@ -23,6 +25,8 @@ SCENARIOS = {
     "latency": latencies.to_destination,
     "latency-kafka": latencies.to_kafka,
     "tpcb": tpcb.run,
+    "overhead": overhead.run,
+    "bulk": bulk.run,
 }
 # What those of the same names do once all have run: updates of the table whose inserts they moved.
 UPDATES = {

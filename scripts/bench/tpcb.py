@@ -6,6 +6,7 @@ import time
 
 from pair import Pair
 from pg import Connection, in_database
+from pgbench import pgbench
 from proc import Failed
 
 TRANSACTIONS, QUICK_TRANSACTIONS = 100_000, 500
@@ -39,7 +40,7 @@ def _prepare(pair, name, scale):
     for server in (pair.source, pair.destination):
         Connection(server).query(f"create database {name}")
     source, destination = (in_database(url, name) for url in (pair.source, pair.destination))
-    _pgbench(source, "-i", "-I", "dtgvp", "-s", scale)
+    pgbench(source, "-i", "-I", "dtgvp", "-s", scale)
     return source, destination
 
 
@@ -47,19 +48,12 @@ def _load(source, transactions):
     """Runs TPC-B, four clients together; commits do not wait for the disk."""
     clients = 4
     options = ["-n", "-c", clients, "-j", 2, "-t", transactions // clients, f"--random-seed={SEED}"]
-    _pgbench(source, *options, PGOPTIONS="-c synchronous_commit=off")
+    pgbench(source, *options, PGOPTIONS="-c synchronous_commit=off")
     session = Connection(source)
     found = int(session.one("select count(*) from pgbench_history"))
     if found != transactions:
         raise Failed(f"tpcb: {found} transactions instead of {transactions}")
     return session
-
-
-def _pgbench(url, *options, **environment):
-    command = ["pgbench", *map(str, options), url]
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Failed(f"pgbench: {done.stderr.strip()}")
 
 
 def _verify(bench, source, destination):
@@ -77,7 +71,7 @@ def _wait(what, done, seconds=300):
 
 def _native(bench, pair, transactions, scale):
     source, destination = _prepare(pair, "native", scale)
-    _pgbench(destination, "-i", "-I", "tp")
+    pgbench(destination, "-i", "-I", "tp")
     for url in (source, destination):
         # The last row of the backlog: who has it has all that was committed before.
         Connection(url).query("create table backlog (written int primary key)")
@@ -108,7 +102,7 @@ def _native(bench, pair, transactions, scale):
 def _tripline(bench, pair, transactions, scale):
     name = f"{bench.name}_tpcb"
     source, destination = _prepare(pair, name, scale)
-    _pgbench(destination, "-i", "-I", "tp")
+    pgbench(destination, "-i", "-I", "tp")
     watch = Connection(destination)
     paths = bench.pipeline(name, source, destination, "exactly_once", False, "initial", tables=APPEND_ONLY)
     daemons = _start(bench, paths)

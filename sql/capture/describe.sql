@@ -93,7 +93,13 @@ left join lateral (
         'loose', not coalesce(t.typtype = 'e' or t.typnamespace = 'pg_catalog'::regnamespace and t.typname in (
             'bool', 'int2', 'int4', 'int8', 'oid', 'uuid', 'date', 'time', 'timestamp', 'timestamptz', 'bytea', 'char',
             'name', 'text', 'varchar', 'macaddr', 'macaddr8', 'pg_lsn', 'xid8')
-          and coalesce((select l.collisdeterministic from pg_collation l where l.oid = a.attcollation), true), false))
+          and coalesce((select l.collisdeterministic from pg_collation l where l.oid = a.attcollation), true)
+          -- By the type's own equality, which can be hashed and merged, and not by one that somebody defined.
+          and exists (select from pg_opclass oc join pg_amop ao on ao.amopfamily = oc.opcfamily and ao.amopstrategy = 3
+              and ao.amoplefttype = oc.opcintype and ao.amoprighttype = oc.opcintype
+            join pg_operator po on po.oid = ao.amopopr and po.oprcanhash and po.oprcanmerge
+              and po.oprnamespace = 'pg_catalog'::regnamespace
+            where oc.oid = i.indclass[k.n]), false))
         order by k.n)
       from generate_series(0, i.indnkeyatts - 1) k(n)
       left join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[k.n] and a.attnum > 0

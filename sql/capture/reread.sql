@@ -8,6 +8,9 @@
 -- are off because the plan is cached for the session, possibly from a time when the table was empty.
 -- With a filter only keys are looked at whose old or new row met it: of a row that never did nothing is logged.
 -- The sort puts the keys that the statement left behind before those that it took.
+-- Most UPDATEs leave every key where it is (reread_unmoved.sql): then there is nothing to put together and to sort.
+--
+-- `offset 0` keeps the look-up what it is written as, a loop over an index, as a limit would, but without a node of the plan.
 create or replace function {{function}}() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -17,12 +20,12 @@ set jit = off
 as $tripline${{conflict}}
 declare
   cdc_fits constant boolean := {{fits}};
-begin
+begin{{unmoved}}
   insert into {{log}} (cdc_op, {{columns}})
   select case when r.cdc_found is null then 'D' when k.cdc_was then 'U' else 'I' end, {{key_or_row}}
   from ({{touched}}) k
   left join lateral (
-    select {{row}}, true as cdc_found from only {{source}} t where {{lookup_k}} limit 1
+    select {{row}}, true as cdc_found from only {{source}} t where {{lookup_k}} offset 0
   ) r on true
   order by k.cdc_stays;
   return null;

@@ -13,7 +13,7 @@ begin
   insert into {{log}} (cdc_op, {{key_columns}})
   select 'D', {{key_k_cast}}
   from (select {{key_t}} from cdc_old t{{where_filter}}) k
-  left join lateral (select true as cdc_found from only {{source}} t where {{lookup_k}} limit 1) r on true
+  left join lateral (select true as cdc_found from only {{source}} t where {{lookup_k}} offset 0) r on true
   where r.cdc_found is null;
   return null;
 end

@@ -1,8 +1,7 @@
 -- Capture straight from the transition table: only where no trigger of the user's writes the table again.
 create or replace function {{function}}() returns trigger
 language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-set row_security = off{{settings}}
+set search_path = pg_catalog, pg_temp{{settings}}
 set jit = off
 as $tripline${{conflict}}
 declare

@@ -1,5 +1,6 @@
 -- Capture straight from the transition tables. Where the statement changed keys: D of each key that is really gone,
--- then the rows, I for a key that was not there before. Set operations only, never a join of the two. To a filter a row
+-- then the rows, I for a key that was not there before. Set operations and a full join only, never
+-- another join of the two. To a filter a row
 -- that does not meet it is not there.
 create or replace function {{function}}() returns trigger
 language plpgsql security definer
@@ -11,14 +12,15 @@ as $tripline${{conflict}}
 declare
   cdc_fits constant boolean := {{fits}};
 begin
-  if not exists (select {{key_t}} from cdc_old t{{where_filter}} except select {{key_t}} from cdc_new t{{where_filter}}){{and_none_enters}} then
-    insert into {{log}} (cdc_op, {{columns}}) select 'U', {{row}} from cdc_new t{{where_filter}};
+  insert into {{log}} (cdc_op, {{columns}}) select 'U', {{row}} from cdc_new t
+  where not exists ({{moved}}){{and_filter}};
+  if found then
     return null;
   end if;
   insert into {{log}} (cdc_op, {{key_columns}})
   select 'D', {{key_k_cast}}
   from (select {{key_t}} from cdc_old t{{where_filter}} except select {{key_t}} from cdc_new t{{where_filter}}) k
-  left join lateral (select true as cdc_found from only {{source}} t where {{lookup_k}} limit 1) r on true
+  left join lateral (select true as cdc_found from only {{source}} t where {{lookup_k}} offset 0) r on true
   where r.cdc_found is null;
   insert into {{log}} (cdc_op, {{columns}})
   select case when s.cdc_known then 'U' else 'I' end, {{row_s}}

@@ -248,6 +248,29 @@ impl Spec<'_> {
         }
     }
 
+    /// Finds a key that stood in the rows before an UPDATE and does not after it, or the other way round.
+    ///
+    /// A full join is never a loop over loops, so the plan stays linear whatever row count it was made for; and it puts
+    /// what does not fit into memory on disk, which EXCEPT does not.
+    fn moved(&self) -> String {
+        let passing = self.filter(" where ");
+        let same = |_: &str, key: &KeyColumn| {
+            let name = quote_ident(&key.name);
+            format!("o.{name} {} n.{name}", key.operator)
+        };
+        let lone = |_: &str, key: &KeyColumn| {
+            let name = quote_ident(&key.name);
+            format!("o.{name} is null or n.{name} is null")
+        };
+        format!(
+            "select from (select {} from cdc_old o{passing}) o full join (select {} from cdc_new n{passing}) n on {} where {}",
+            self.keys("o"),
+            self.keys("n"),
+            self.each_key(same, " and "),
+            self.each_key(lone, " or "),
+        )
+    }
+
     /// The call that says, once per plan, whether the functions still fit their table.
     fn fits(&self) -> String {
         let statement = render(
@@ -296,14 +319,6 @@ impl Spec<'_> {
             filter => format!(" and exists (select from (select {row}.*) t {filter})"),
         };
         let where_filter = self.filter("\n    where ");
-        let and_none_enters = match where_filter.is_empty() {
-            true => String::new(),
-            false => format!(
-                "\n     and not exists (select {key} from cdc_new t{where_filter} except select {key} from cdc_old \
-                 t{where_filter})",
-                key = self.keys("t")
-            ),
-        };
         let leaf_filter = match where_filter.is_empty() {
             true => String::new(),
             false => format!(" || {}", quote_literal(&where_filter)),
@@ -329,6 +344,7 @@ impl Spec<'_> {
             ("key_t", self.keys("t")),
             ("key_k", self.keys("k")),
             ("key_u", self.keys("u")),
+            ("key_n", self.keys("n")),
             ("key_old", self.keys("old")),
             ("key_new", self.keys("new")),
             ("key_k_cast", self.keys_cast("k")),
@@ -344,7 +360,9 @@ impl Spec<'_> {
             ("and_old_passes", passes("old")),
             ("and_new_passes", passes("new")),
             ("where_filter", where_filter),
-            ("and_none_enters", and_none_enters),
+            ("moved", self.moved()),
+            ("passing", self.filter(" where ")),
+            ("and_filter", self.filter(" and ")),
             ("leaf_filter", leaf_filter),
         ];
         let mut all: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -412,15 +430,26 @@ impl Spec<'_> {
                 };
                 let [old, new, jit] = rows;
                 let values = [("old", old), ("new", new), ("jit", jit)];
-                functions.extend(events.iter().map(|event| function(event, template, &values)));
+                functions.extend(events.iter().map(|event| match *event {
+                    "insert" => function(event, include_str!("../../sql/capture/statement_insert.sql"), &[]),
+                    _ => function(event, template, &values),
+                }));
             }
             CaptureMode::Reread => {
                 let template = match self.loose() {
                     true => include_str!("../../sql/capture/reread_loose.sql"),
                     false => include_str!("../../sql/capture/reread.sql"),
                 };
+                let unmoved = self.fill(include_str!("../../sql/capture/reread_unmoved.sql"), "", &[]);
+                let unmoved = unmoved.trim_end_matches('\n');
                 for event in ["insert", "update", "delete"] {
-                    functions.push(function(event, template, &[("touched", &self.touched(event))]));
+                    let unmoved = if event == "update" { unmoved } else { "" };
+                    let values = [("touched", self.touched(event)), ("unmoved", unmoved.to_owned())];
+                    functions.push(function(
+                        event,
+                        template,
+                        &values.each_ref().map(|(n, v)| (*n, v.as_str())),
+                    ));
                 }
             }
             CaptureMode::Statement => {

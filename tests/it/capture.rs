@@ -209,6 +209,56 @@ async fn keys_that_move_onto_each_other_end_with_their_rows() {
 }
 
 #[tokio::test]
+async fn a_key_that_moves_among_many_that_stay_is_logged_before_them() {
+    let count = "select string_agg(op || n, ' ' order by op) from (select cdc_op::text as op, count(*) as n from cdc.t_cdc group by 1) x";
+    for mode in [CaptureMode::Reread, CaptureMode::Statement] {
+        let ddl = "create table t (id int, part text, v text, primary key (id, part));";
+        let (_db, client) = captured(ddl, mode).await;
+        run(
+            &client,
+            "insert into t select g, 'p', 'a' from generate_series(1, 1000) g; delete from cdc.t_cdc",
+        )
+        .await;
+        run(&client, "update t set v = 'b'").await;
+        assert_eq!(value(&client, count).await, "U1000", "{mode}");
+        run(
+            &client,
+            "delete from cdc.t_cdc; update t set v = 'c', part = case id when 500 then 'q' else part end",
+        )
+        .await;
+        assert_eq!(value(&client, count).await, "D1 I1 U999", "{mode}");
+        let first = "select cdc_op::text || id || part from cdc.t_cdc order by cdc_id limit 1";
+        assert_eq!(value(&client, first).await, "D500p", "{mode}");
+        run(&client, "update t set v = 'nobody' where id < 0").await;
+        assert_eq!(value(&client, count).await, "D1 I1 U999", "{mode}");
+        let wrong = "select count(*) from t left join cdc.t_cdc l on (l.id, l.part) = (t.id, t.part) and l.cdc_op in ('U', 'I')
+            where l.v is distinct from t.v";
+        assert_eq!(value(&client, wrong).await, "0", "{mode}");
+    }
+}
+
+/// PostgreSQL cannot hash or merge by it, so what joins by it would fail the application's statement.
+#[tokio::test]
+async fn a_key_may_have_an_equality_that_cannot_be_hashed() {
+    let db = TestDb::create(Which::Source).await;
+    let mut client = db.connect().await;
+    run(
+        &client,
+        "create function same(int, int) returns boolean language internal immutable as 'int4eq';
+         create operator === (leftarg = int, rightarg = int, function = same);
+         create operator class own for type int using btree as operator 1 <, operator 2 <=, operator 3 ===, operator 4 >=,
+           operator 5 >, function 1 btint4cmp(int, int);
+         create table t (id int not null, v text); create unique index own on t (id own);",
+    )
+    .await;
+    let mut config = config(&["public.t"]);
+    config.table.push(TableOverride { key_index: Some("own".into()), ..over("public.t") });
+    init(&mut client, &config).await;
+    run(&client, "insert into t values (1, 'a'), (2, 'b'); update t set v = 'c'; update t set id = 3 where id = 1; delete from t where id = 2").await;
+    assert_replays(&client, "t", "an equality of somebody's own").await;
+}
+
+#[tokio::test]
 async fn keys_are_told_apart_by_their_bytes() {
     for partition in ["", "partition by hash (id)"] {
         let leaf = if partition.is_empty() {
