@@ -6,10 +6,14 @@
 #   scripts/bench.sh [--quick] [--only NAME,…] [--rows N] [--json FILE]
 #
 #   --quick      20,000 rows and 3 seconds of latency: shows that everything runs, says nothing about speed
-#   --only       some of: drain-kafka drain-postgres drain-clickhouse end-to-end snapshot latency ceilings
+#   --only       some of: drain-kafka drain-postgres drain-clickhouse end-to-end snapshot latency ceilings passes
+#                log-size idle tables
 #   --rows N     changes to drain; default 1,000,000
 #   --seconds N  length of each latency run; default 20
 #   --rate N     transactions a second in it; default 500
+#   --open N     seconds for which the long transaction of passes stays open; default 600
+#   --log-rows N  rows of the log in log-size and idle; default 100,000,000, which takes 15 GB of disk and minutes to fill
+#   --tables N   captured tables in tables; default 500
 #   --json FILE  writes the results there too
 #   --binary FILE  measures this one and builds nothing
 #   --profile    records every tripline process with perf; call graphs are left in the folder that is named at the end

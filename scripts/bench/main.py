@@ -11,12 +11,17 @@ import tempfile
 import time
 import urllib.request
 
+import idle
 import latency
+import log_size
+import passes
 import snapshot
+import tables
 from pg import Connection, PgError, in_database
 from proc import Daemon, Failed, Servers, cpu, machine, peak_rss, threads
 
 SCENARIOS = ["drain-kafka", "drain-postgres", "drain-clickhouse", "end-to-end", "snapshot", "latency", "ceilings"]
+SCENARIOS += ["passes", "log-size", "idle", "tables"]
 DELIVERIES = ["exactly_once", "at_least_once"]
 TRANSACTION_ROWS = 5_000
 ITEM = """create table item (
@@ -68,7 +73,7 @@ class Bench:
         self.databases.append(name)
         return in_database(self.source_url, name), in_database(self.destination_url, name)
 
-    def pipeline(self, name, source, destination, delivery, clickhouse, snapshot="never"):
+    def pipeline(self, name, source, destination, delivery, clickhouse, snapshot="never", partitions=4):
         """Writes a pipeline's configurations and installs it; returns their paths by what they are for."""
         head = f"""pipeline = "{name}"
 [source]
@@ -79,6 +84,7 @@ snapshot = "{snapshot}"
 dir = "{self.folder}/offsets"
 [kafka]
 bootstrap_servers = "{self.kafka}"
+partitions = {partitions}
 delivery = "{delivery}"
 """
         postgres = f'[destination]\nurl = "{destination}"\n'
@@ -370,6 +376,18 @@ delivery = "{delivery}"
     def snapshot(self):
         snapshot.run(self, ITEM, COLUMNS, self.insert)
 
+    def passes(self):
+        passes.run(self)
+
+    def log_size(self):
+        log_size.run(self)
+
+    def idle(self):
+        idle.run(self)
+
+    def tables(self):
+        tables.run(self, ITEM)
+
     def settle_mirror(self, paths):
         """Waits until ClickHouse has everything too: the mirror applies by itself."""
         daemon = self.daemon(paths, "clickhouse", "apply")
@@ -504,6 +522,9 @@ def arguments():
     parser.add_argument("--rows", type=int)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--rate", type=int, default=500)
+    parser.add_argument("--open", type=float)
+    parser.add_argument("--log-rows", type=int)
+    parser.add_argument("--tables", type=int)
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
@@ -513,6 +534,9 @@ def arguments():
         parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
     given.rows = given.rows or (20_000 if given.quick else 1_000_000)
     given.seconds = given.seconds or (3 if given.quick else 20)
+    given.open = given.open or (3 if given.quick else 600)
+    given.log_rows = given.log_rows or (100_000 if given.quick else 100_000_000)
+    given.tables = given.tables or (20 if given.quick else 500)
     return given
 
 
