@@ -12,7 +12,7 @@
 #   --seconds N  length of each latency run; default 20
 #   --rate N     transactions a second in it; default 500
 #   --open N     seconds for which the long transaction of passes stays open; default 600
-#   --log-rows N  rows of the log in log-size and idle; default 100,000,000, which takes 15 GB of disk and minutes to fill
+#   --log-rows N  rows of the log in log-size and idle; default 100,000,000, which takes 15 GB of disk and some minutes
 #   --tables N   captured tables in tables; default 500
 #   --json FILE  writes the results there too
 #   --binary FILE  measures this one and builds nothing

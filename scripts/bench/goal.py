@@ -7,6 +7,7 @@ class Backends:
     def __init__(self, session):
         self._session, self._first, self._last = session, {}, {}
         self.look()
+        self._first = dict(self._last)
 
     def look(self):
         """Looks again; a session that ends between two looks counts up to the last one."""
@@ -14,15 +15,13 @@ class Backends:
             "select pid from pg_stat_activity where datname = current_database() and application_name like 'tripline %'"
         )
         for (pid,) in rows:
-            used = run_time(int(pid))
-            # One that came meanwhile counts from its start.
-            self._first.setdefault(pid, 0 if self._last else used)
-            self._last[pid] = used
+            self._last[pid] = run_time(int(pid))
 
     def used(self):
         """Returns the seconds of CPU since the first look."""
         self.look()
-        return sum(last - self._first[pid] for pid, last in self._last.items())
+        # One that came meanwhile counts from its start.
+        return sum(last - self._first.get(pid, 0) for pid, last in self._last.items())
 
 
 def run_time(pid):
