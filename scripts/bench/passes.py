@@ -135,8 +135,9 @@ def run(bench):
     say(bench, "passes: 50 transactions of 1 s", tail, "% of a core", 10, 20, **short)
     open_for = f"one transaction open for {bench.arguments.open:g} s"
     say(bench, f"passes: {open_for}", beside, "% of a core", 10, 20, **long)
-    million = {"log_rows": scanned, "seconds": round(took, 3), "source_cpu_seconds": round(used, 3)}
-    say(bench, "passes: the scan when it ends", took * 1e6 / scanned, "s a million rows", 1, 2, **million)
+    # What lies between commit and arrival is more than the scan: the wait for the next poll, and Kafka.
+    million = {"log_rows": scanned, "source_cpu_seconds": round(used, 3), "seconds_to_arrival": round(took, 3)}
+    say(bench, "passes: the scan when it ends", used * 1e6 / scanned, "CPU s a million rows", 1, 2, **million)
 
 
 def _late_rows(session, part):
