@@ -69,6 +69,13 @@ GOALS = [
 ]
 
 
+def note(bench, name, value, unit, goal, floor, **more):
+    """Notes a figure that may not exceed its goal, or else its floor; its name says how large the run was."""
+    rest = ", ".join(f"{key.replace('_', ' ')} {amount:,}" for key, amount in more.items() if not isinstance(amount, list))
+    figure = {"name": name, "value": round(value, 3), "unit": unit, "goal": goal, "floor": floor}
+    bench.note({**figure, **more, "summary": f"   {rest}"})
+
+
 def judge(results, complete):
     """Returns how each goal stands whose results are all there, as dictionaries; all goals, where the run is complete.
 

@@ -24,6 +24,9 @@ def arguments():
     parser.add_argument("--rows", type=int)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--rate")
+    parser.add_argument("--open", type=float)
+    parser.add_argument("--log-rows", type=int)
+    parser.add_argument("--tables", type=int)
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--profile", action="store_true")
     given = parser.parse_args()
@@ -35,6 +38,9 @@ def arguments():
     given.rate = given.rates[0]
     given.rows = given.rows or (20_000 if given.quick else 1_000_000)
     given.seconds = given.seconds or (2 if given.quick else 20)
+    given.open = given.open or (3 if given.quick else 600)
+    given.log_rows = given.log_rows or (100_000 if given.quick else 100_000_000)
+    given.tables = given.tables or (20 if given.quick else 500)
     return given
 
 

@@ -7,10 +7,14 @@ import drain_kafka
 import drain_postgres
 import end_to_end
 import hot_keys
+import idle
 import large_rows
 import latencies
+import log_size
 import overhead
+import passes
 import snapshot
+import tables
 import tpcb
 
 SCENARIOS = {
@@ -27,6 +31,10 @@ SCENARIOS = {
     "tpcb": tpcb.run,
     "overhead": overhead.run,
     "bulk": bulk.run,
+    "passes": passes.run,
+    "tables": tables.run,
+    "log-size": log_size.run,
+    "idle": idle.run,
 }
 # What those of the same names do once all have run: updates of the table whose inserts they moved.
 UPDATES = {

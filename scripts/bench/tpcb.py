@@ -1,7 +1,6 @@
 """The scenario `tpcb`: a backlog of pgbench's TPC-B, through Kafka and by logical replication, between the same servers."""
 
 import os
-import subprocess
 import time
 
 from pair import Pair

@@ -29,7 +29,7 @@ mod verify;
 pub use append::{log_anew, repeated};
 pub use check::{Finding, Severity, findings};
 pub use error::{CaptureError, Problem, Refusal};
-pub use fingerprint::fingerprint_sql;
+pub use fingerprint::{fingerprint_sql, log_fingerprint_sql, log_part};
 pub use init::{Action, InitOptions, InitReport, TableReport, init};
 pub use registry::{Captured, LogRows, load, load_former};
 pub(crate) use render::{render, rows_of};

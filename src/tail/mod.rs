@@ -14,7 +14,7 @@ mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::error::SqlState;
 
@@ -32,17 +32,20 @@ pub use window::{Message, ReadChunk, Window};
 
 use load::Loads;
 use postgres::{Opened, Session};
+use sql::{Prepared, WindowQuery};
 use window::WindowBuilder;
 
 /// Transactions of the application between two marks while changes arrive.
 const MARK_EVERY_XIDS: u64 = 100;
 /// Time between two marks at most, when there is something to mark.
-const MARK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
-/// Time between two looks at the catalog at most, while no pass is opened.
-const CHECK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+const MARK_EVERY: Duration = Duration::from_secs(1);
+/// Time between two looks at the catalog, while no pass is opened, and what it may become.
+const CHECK_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// How many times as long as a look takes it is to the next one: of thousands of tables it takes a while.
+const CHECK_REST: u32 = 200;
 
 /// Time between two positions that are stored for nothing but their offset.
-const SETTLE_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+const SETTLE_EVERY: Duration = Duration::from_secs(1);
 
 /// A log table as the tail reads it.
 #[derive(Debug, Clone)]
@@ -189,10 +192,15 @@ pub struct Tail {
     window_bytes: usize,
     require_flushed: bool,
     tables: Arc<Vec<LogTable>>,
+    /// Reads a window of them, where they are many.
+    prepared: Option<Prepared>,
     captured: Vec<Captured>,
     outputs: HashMap<String, String>,
     fingerprint: Option<String>,
-    checked_at: Option<Instant>,
+    /// When the next look at the catalog is due, while no pass is opened.
+    check_at: Instant,
+    /// How long opening the last window took.
+    opening: Duration,
     identity: Identity,
     /// Snapshot B, offset, pass number; inside a pass also T and the cursor. In memory only until published.
     position: Position,
@@ -262,9 +270,11 @@ impl Tail {
             window_bytes: config.tail.window_bytes,
             require_flushed: config.tail.require_flushed,
             tables: Arc::new(Vec::new()),
+            prepared: None,
             captured: Vec::new(),
             fingerprint: None,
-            checked_at: None,
+            check_at: Instant::now(),
+            opening: Duration::ZERO,
             identity,
             marks: Marks::resume(&position.base, position.offset),
             handed: (position.offset, Instant::now()),
@@ -275,7 +285,10 @@ impl Tail {
             last_bytes: 0,
             loads: Loads::default(),
         };
+        // From before the look at capture: what changes behind it is seen by the first pass.
+        let fingerprint = tail.session.poll(Some(&capture::fingerprint_sql(&tail.schema))).await;
         tail.reload().await?;
+        tail.fingerprint = fingerprint?.fingerprint;
         let standing = tail.session.standing(&tail.tables).await?;
         identity::accept_standing(&standing, &tail.position, anchors)?;
         tail.highest = standing.last_id;
@@ -296,6 +309,12 @@ impl Tail {
     /// Returns the position in memory: ahead of what is published by at most the windows not yet confirmed.
     pub fn position(&self) -> &Position {
         &self.position
+    }
+
+    /// Returns how long the last window took to open, checks of the catalog included: what a pass costs the source however
+    /// few rows it has.
+    pub fn opening(&self) -> Duration {
+        self.opening
     }
 
     /// Returns the session, for reads in a pass's own transaction.
@@ -337,8 +356,15 @@ impl Tail {
         if idle && load.is_none() {
             return Ok(None);
         }
-        let fingerprint = capture::fingerprint_sql(&self.schema);
-        let opened = match self.session.begin(&self.tables, load.as_ref(), &fingerprint).await {
+        // Whether capture was whole at T is known from the first window of the pass. Later ones ask what they read by.
+        let inside = self.position.inside.is_some() && self.fingerprint.is_some();
+        let fingerprint = match inside {
+            true => capture::log_fingerprint_sql(&self.schema),
+            false => capture::fingerprint_sql(&self.schema),
+        };
+        let prepared = self.prepared.as_ref();
+        let began = Instant::now();
+        let opened = match self.session.begin(&self.tables, load.as_ref(), &fingerprint, prepared).await {
             Err(TailError::Locked) if load.is_some() => {
                 // By a migration of the table, most likely: the next pass does without it.
                 self.loads.rest();
@@ -358,9 +384,13 @@ impl Tail {
             return Err(TailError::Restarted);
         }
         self.identity.check(opened.in_recovery, opened.timeline)?;
-        if self.fingerprint.as_ref() != Some(&opened.fingerprint) {
+        self.opening = began.elapsed();
+        let known = self.fingerprint.as_deref();
+        if known.map(|known| if inside { capture::log_part(known) } else { known })
+            != Some(&opened.fingerprint)
+        {
             self.session.rollback().await?;
-            self.recheck(opened.fingerprint).await?;
+            self.recheck((!inside).then_some(opened.fingerprint)).await?;
             return Ok(None);
         }
         let (until, cursor, part) = match &self.position.inside {
@@ -383,19 +413,7 @@ impl Tail {
             messages: Vec::new(),
             bytes: Vec::with_capacity(self.last_bytes + self.last_bytes / 8),
         };
-        let active = self.session.active(&self.tables, pass.cursor).await?;
-        let query = sql::WindowQuery {
-            cursor: pass.cursor,
-            base: &self.position.base,
-            until: &pass.until,
-            rows: self.limit,
-        };
-        let mut cut_short = false;
-        if !active.is_empty() {
-            let copy = sql::copy_window(&self.tables, &active, &self.outputs, query);
-            let push = |builder: &mut WindowBuilder, line: &[u8]| builder.push(line).map(drop);
-            cut_short = self.session.copy(&copy, self.window_bytes, &mut builder, push).await?;
-        }
+        let cut_short = self.read_rows(&pass, &mut builder).await?;
         let rows = builder.messages.len();
         let done = !cut_short && rows < self.limit as usize;
         self.adapt_limit(rows, builder.bytes.len());
@@ -441,6 +459,26 @@ impl Tail {
         }))
     }
 
+    /// Reads the rows of a window; returns whether it stopped at `window_bytes` before their end.
+    async fn read_rows(&mut self, pass: &OpenPass, builder: &mut WindowBuilder) -> Result<bool, TailError> {
+        if self.tables.is_empty() {
+            return Ok(false);
+        }
+        let query = WindowQuery {
+            cursor: pass.cursor,
+            base: &self.position.base,
+            until: &pass.until,
+            rows: self.limit,
+        };
+        if let Some(prepared) = &self.prepared {
+            let standing = pass.opened.prepared.as_deref().unwrap_or_default();
+            return self.session.execute(prepared, standing, query, self.window_bytes, builder).await;
+        }
+        let copy = sql::copy_window(&self.tables, &self.outputs, query);
+        let push = |builder: &mut WindowBuilder, line: &[u8]| builder.push(line).map(drop);
+        self.session.copy(&copy, self.window_bytes, builder, push).await
+    }
+
     /// Moves the position in memory over the window that was read.
     fn advance(&mut self, pass: &OpenPass, number: u64, done: bool, last: Option<u64>) {
         self.position.pass = number;
@@ -463,7 +501,8 @@ impl Tail {
     /// Asks whether there can be anything to read; takes a mark when one is due.
     async fn is_idle(&mut self) -> Result<bool, TailError> {
         // Capture that is switched off logs nothing, so a tail at rest looks at the catalog too.
-        let check = self.checked_at.is_none_or(|at| at.elapsed() >= CHECK_EVERY);
+        let asked = Instant::now();
+        let check = asked >= self.check_at;
         let fingerprint = check.then(|| capture::fingerprint_sql(&self.schema));
         let polled = self.session.poll(fingerprint.as_deref()).await?;
         if polled.postmaster_start != self.identity.postmaster_start {
@@ -471,7 +510,8 @@ impl Tail {
         }
         self.identity.check(polled.in_recovery, self.identity.timeline)?;
         if check {
-            self.checked_at = Some(Instant::now());
+            let (least, most) = CHECK_EVERY;
+            self.check_at = Instant::now() + (asked.elapsed() * CHECK_REST).clamp(least, most);
             if polled.fingerprint != self.fingerprint {
                 return Ok(false);
             }
@@ -504,11 +544,12 @@ impl Tail {
         Ok(())
     }
 
-    /// Looks at the catalog again after its fingerprint changed: no pass until capture is known to be whole.
-    async fn recheck(&mut self, fingerprint: String) -> Result<(), TailError> {
+    /// Looks at the catalog again after its fingerprint changed: no pass until capture is known to be whole. Without the
+    /// whole fingerprint the next window asks for it, and is checked once more.
+    async fn recheck(&mut self, fingerprint: Option<String>) -> Result<(), TailError> {
         self.reload().await?;
         tracing::debug!("catalog rows of captured tables changed; capture was checked again");
-        self.fingerprint = Some(fingerprint);
+        self.fingerprint = fingerprint;
         Ok(())
     }
 
@@ -551,6 +592,7 @@ impl Tail {
                 rows: captured.rows.clone(),
             });
             self.tables = Arc::new(log_tables.collect());
+            self.prepared = Prepared::new(&self.pipeline, &self.tables, &self.outputs);
             self.captured = captured;
             self.loads.forget();
         }
@@ -569,7 +611,8 @@ impl Tail {
 
     /// Keeps windows near `window_bytes` when rows are large, and near `window_rows` when they are not.
     fn adapt_limit(&mut self, rows: usize, bytes: usize) {
-        let fitting = rows.max(1).saturating_mul(self.window_bytes) / bytes.max(1);
+        // A little less: a window that is cut short costs the source a session.
+        let fitting = rows.max(1).saturating_mul(self.window_bytes - self.window_bytes / 16) / bytes.max(1);
         let most = u32::try_from(fitting).unwrap_or(u32::MAX).clamp(1, self.window_rows);
         self.limit = if rows > 0 { most } else { self.window_rows };
     }

@@ -9,6 +9,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
 use super::load::{Ended, KeyColumn, Request};
+use super::sql::{Prepared, WindowQuery};
 use super::window::WindowBuilder;
 use super::{LogTable, TailError, sql};
 use crate::position::{Identity, Snapshot, Xid};
@@ -48,6 +49,8 @@ pub(super) struct Opened {
     pub(super) insert_lsn: String,
     pub(super) clock_micros: i64,
     pub(super) fingerprint: String,
+    /// The pipeline's statements that are prepared in this session, between spaces.
+    pub(super) prepared: Option<String>,
 }
 
 pub(super) struct Session {
@@ -183,9 +186,10 @@ impl Session {
         tables: &[LogTable],
         load: Option<&TableName>,
         fingerprint: &str,
+        prepared: Option<&Prepared>,
     ) -> Result<Opened, TailError> {
         const WHAT: &str = "opening a pass";
-        let sql = sql::open(tables, load, self.lock_timeout_ms, self.lift, fingerprint);
+        let sql = sql::open(tables, load, self.lock_timeout_ms, self.lift, fingerprint, prepared);
         let row = match self.row(WHAT, &sql).await {
             Ok(row) => row,
             Err(error) => {
@@ -201,6 +205,7 @@ impl Session {
             insert_lsn: row.get(4).unwrap_or("0/0").to_owned(),
             clock_micros: parse(&row, 5, WHAT)?,
             fingerprint: row.get(6).unwrap_or_default().to_owned(),
+            prepared: row.get(7).map(str::to_owned),
         })
     }
 
@@ -309,16 +314,6 @@ impl Session {
         self.client.batch_execute("rollback").await.map_err(failed("rollback"))
     }
 
-    /// Returns the indexes of the tables that may have rows above `cursor`.
-    pub(super) async fn active(&self, tables: &[LogTable], cursor: u64) -> Result<Vec<usize>, TailError> {
-        if tables.len() <= sql::PROBE_ABOVE {
-            return Ok((0..tables.len()).collect());
-        }
-        const WHAT: &str = "the probe";
-        let rows = self.rows(WHAT, &sql::probe(tables, cursor)).await?;
-        rows.iter().map(|row| parse(row, 0, WHAT)).collect()
-    }
-
     /// Reads lines into `builder`; returns true when it stopped at `most_bytes` before the end.
     pub(super) async fn copy(
         &mut self,
@@ -333,15 +328,54 @@ impl Session {
         while let Some(line) = stream.next().await {
             push(builder, &line.map_err(failed(WHAT))?)?;
             if builder.bytes.len() >= most_bytes {
-                // The rest may be gigabytes: end the statement instead of reading it into nothing. A cancellation can
-                // arrive late and hit whatever comes next in the session, so nothing does.
-                let cancel = self.client.cancel_token();
-                cancel.cancel_query(NoTls).await.map_err(failed("cancelling a large window"))?;
-                self.client = connect(&self.url).await?;
+                self.cut_short().await?;
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Gives up a statement whose rows are being read. The rest may be gigabytes: it ends instead of being read into
+    /// nothing. A cancellation can arrive late and hit whatever comes next in the session, so nothing does.
+    async fn cut_short(&mut self) -> Result<(), TailError> {
+        let cancel = self.client.cancel_token();
+        cancel.cancel_query(NoTls).await.map_err(failed("cancelling a large window"))?;
+        self.client = connect(&self.url).await?;
+        Ok(())
+    }
+
+    /// Reads a window by its prepared statement, as [`Session::copy`] does. `standing` are those that this session has.
+    pub(super) async fn execute(
+        &mut self,
+        prepared: &Prepared,
+        standing: &str,
+        query: WindowQuery<'_>,
+        most_bytes: usize,
+        builder: &mut WindowBuilder,
+    ) -> Result<bool, TailError> {
+        const WHAT: &str = "reading rows of many tables";
+        if !standing.split(' ').any(|name| name == prepared.name) {
+            let others = standing.split(' ').filter(|name| !name.is_empty());
+            self.client.batch_execute(&prepared.prepare(others)).await.map_err(failed(WHAT))?;
+        }
+        let stream = self.client.simple_query_raw(&prepared.execute(query)).await.map_err(failed(WHAT))?;
+        let mut stream = pin!(stream);
+        let (mut line, mut dropped) = (Vec::new(), 0);
+        while let Some(message) = stream.next().await {
+            let SimpleQueryMessage::Row(row) = message.map_err(failed(WHAT))? else { continue };
+            copy_line(&row, &mut line).map_err(failed(WHAT))?;
+            if builder.bytes.len() < most_bytes {
+                builder.push(&line)?;
+                continue;
+            }
+            // A new session has to prepare it again, which costs more than to read a little for nothing.
+            dropped += line.len();
+            if dropped >= most_bytes {
+                self.cut_short().await?;
+                return Ok(true);
+            }
+        }
+        Ok(dropped > 0)
     }
 
     /// Closes a window's transaction; returns whether all that its snapshot showed is on disk.
@@ -369,6 +403,39 @@ impl Session {
         let rows = self.rows(WHAT, &sql::anchor(table, cdc_id)).await?;
         rows.first().map(|row| Ok((parse(row, 0, WHAT)?, parse(row, 1, WHAT)?))).transpose()
     }
+}
+
+/// Writes a row as COPY would.
+fn copy_line(row: &SimpleQueryRow, line: &mut Vec<u8>) -> Result<(), tokio_postgres::Error> {
+    line.clear();
+    for column in 0..row.len() {
+        if column > 0 {
+            line.push(b'\t');
+        }
+        match row.try_get(column)? {
+            None => line.extend_from_slice(b"\\N"),
+            Some(text) => escape(text.as_bytes(), line),
+        }
+    }
+    Ok(())
+}
+
+/// Escapes what means something to a reader of COPY text.
+fn escape(text: &[u8], line: &mut Vec<u8>) {
+    let special = |byte: &u8| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r');
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(special) {
+        line.extend_from_slice(&rest[..at]);
+        let letter = match rest[at] {
+            b'\t' => b't',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            other => other,
+        };
+        line.extend_from_slice(&[b'\\', letter]);
+        rest = &rest[at + 1..];
+    }
+    line.extend_from_slice(rest);
 }
 
 /// Fills in whose request a statement is about.

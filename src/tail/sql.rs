@@ -1,7 +1,9 @@
-//! Texts of the tail's statements. All are sent by the simple protocol or as a fresh COPY: nothing prepared lives
-//! longer than one pass, so no plan made for an empty log is ever kept.
+//! Texts of the tail's statements. All are sent by the simple protocol or as a fresh COPY. The one that is kept prepared,
+//! the window over many tables, is planned with sequential scans and sorts switched off, so that no plan made for an
+//! empty log is ever kept.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::position::Snapshot;
 use crate::session::exact_text_sql;
@@ -9,8 +11,8 @@ use crate::table::{TableName, quote_ident, quote_literal};
 
 use super::LogTable;
 
-/// Above this many tables a pass first asks which of them have rows to read.
-pub(super) const PROBE_ABOVE: usize = 8;
+/// Above this many tables a window is read by a statement that is kept prepared: planning it costs more than running it.
+pub(super) const PREPARE_ABOVE: usize = 8;
 
 /// When the server was started, in a form that no session setting changes: microseconds since 1970.
 pub(super) const POSTMASTER_START: &str =
@@ -67,13 +69,16 @@ pub(super) fn open(
     lock_timeout_ms: u64,
     lift: &str,
     fingerprint: &str,
+    prepared: Option<&Prepared>,
 ) -> String {
     let mut sql = format!("begin isolation level repeatable read read only; {lift}");
     sql.push_str(&exact_text_sql("local"));
-    // The ids are read by the primary key, whatever the planner believes of a table that was empty a moment ago.
+    // The ids are read by the primary key, whatever the planner believes of a table that was empty a moment ago, and
+    // tables are merged along theirs: a sort would read all that is left of a backlog for every window of it.
     sql.push_str(&format!(
         "set local lock_timeout = {lock_timeout_ms}; set local statement_timeout = 0; set local jit = off; \
          set local enable_seqscan = off; set local enable_bitmapscan = off; \
+         set local enable_sort = off; set local plan_cache_mode = force_generic_plan; \
          set local max_parallel_workers_per_gather = 0;"
     ));
     if let Some(load) = load {
@@ -91,7 +96,11 @@ pub(super) fn open(
         "select pg_current_snapshot(), pg_is_in_recovery(), {POSTMASTER_START}, \
          case when not pg_is_in_recovery() then substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) end, \
          case when not pg_is_in_recovery() then pg_current_wal_insert_lsn() end, \
-         (extract(epoch from clock_timestamp()) * 1000000)::int8, ({fingerprint})::text"
+         (extract(epoch from clock_timestamp()) * 1000000)::int8, ({fingerprint})::text, {standing}",
+        standing = prepared.map_or("null".to_owned(), |prepared| format!(
+            "(select string_agg(p.name, ' ') from pg_prepared_statements p where starts_with(p.name, {}))",
+            quote_literal(&prepared.family)
+        )),
     ));
     sql
 }
@@ -112,23 +121,6 @@ pub(super) const IS_FLUSHED: &str =
 pub(super) const NUDGE: &str = "begin; set local synchronous_commit = on; \
      select pg_catalog.pg_logical_emit_message(true, 'tripline', ''); commit";
 
-/// Asks which tables have rows above `floor`: returns their indexes.
-pub(super) fn probe(tables: &[LogTable], floor: u64) -> String {
-    let probes: Vec<String> = tables
-        .iter()
-        .enumerate()
-        .map(|(i, table)| {
-            format!(
-                "select {i} where exists (select from {} where cdc_id > {} and cdc_id <= {})",
-                table.log_table.quoted(),
-                floor.max(table.rows.after),
-                table.rows.until.unwrap_or(i64::MAX as u64)
-            )
-        })
-        .collect();
-    probes.join(" union all ")
-}
-
 /// What a window reads: rows above `cursor` that T shows and B did not show, in `cdc_id` order.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WindowQuery<'a> {
@@ -138,22 +130,100 @@ pub(super) struct WindowQuery<'a> {
     pub(super) rows: u32,
 }
 
-/// The COPY of a window over the tables with these indexes.
+/// The statement of a window over many tables, prepared once in a session and then executed.
 ///
-/// Several tables are one `union all`, merged by the server along the primary keys. There every column becomes text
-/// through its type's own output function, never through a cast: `boolean::text` and `bpchar::text` differ from what
-/// COPY writes.
+/// Its name says what it is, so that behind a transaction pooler, where sessions change, each one is asked whether it
+/// knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Prepared {
+    /// What the names of a pipeline's statements begin with: of those that stand in a session all but one are old.
+    pub(super) family: String,
+    pub(super) name: String,
+    text: String,
+}
+
+impl Prepared {
+    /// Returns the statement over these tables; `None` where they are few enough to plan each window.
+    pub(super) fn new(
+        pipeline: &str,
+        tables: &[LogTable],
+        outputs: &HashMap<String, String>,
+    ) -> Option<Self> {
+        if tables.len() <= PREPARE_ABOVE {
+            return None;
+        }
+        let mut hasher = DefaultHasher::new();
+        pipeline.hash(&mut hasher);
+        let family = format!("tripline_{:016x}_", hasher.finish());
+        let bounds = Bounds { cursor: "$1", until: "$2", base: "$3" };
+        let text = format!("{} limit $4", select_window(tables, outputs, &bounds));
+        text.hash(&mut hasher);
+        // The same text over columns of other types is another statement.
+        let columns = tables.iter().flat_map(|table| &table.table.columns);
+        columns.for_each(|column| column.base.hash(&mut hasher));
+        Some(Self { name: format!("{family}{:016x}", hasher.finish()), family, text })
+    }
+
+    /// Prepares it, in place of `others`.
+    pub(super) fn prepare<'a>(&self, others: impl Iterator<Item = &'a str>) -> String {
+        let mut sql: String = others.map(|other| format!("deallocate {other}; ")).collect();
+        sql.push_str(&format!(
+            "prepare {} (pg_catalog.int8, pg_catalog.pg_snapshot, pg_catalog.pg_snapshot, pg_catalog.int8) as {}",
+            self.name, self.text
+        ));
+        sql
+    }
+
+    /// Runs it.
+    pub(super) fn execute(&self, query: WindowQuery<'_>) -> String {
+        format!(
+            "execute {}({}, {}, {}, {})",
+            self.name,
+            query.cursor,
+            quote_literal(&query.until.to_string()),
+            quote_literal(&query.base.to_string()),
+            query.rows
+        )
+    }
+}
+
+/// The COPY of a window.
 pub(super) fn copy_window(
     tables: &[LogTable],
-    active: &[usize],
     outputs: &HashMap<String, String>,
     query: WindowQuery<'_>,
 ) -> String {
-    let width = active.iter().map(|&i| tables[i].table.columns.len()).max().unwrap_or(0);
-    let selects: Vec<String> = active
+    let bounds = Bounds {
+        cursor: &query.cursor.to_string(),
+        until: &quote_literal(&query.until.to_string()),
+        base: &quote_literal(&query.base.to_string()),
+    };
+    format!("copy ({} limit {}) to stdout", select_window(tables, outputs, &bounds), query.rows)
+}
+
+/// The bounds of a window as SQL: literals or parameters.
+struct Bounds<'a> {
+    cursor: &'a str,
+    until: &'a str,
+    base: &'a str,
+}
+
+/// Rows of a window, in `cdc_id` order.
+///
+/// Several tables are one `union all`, merged by the server along the primary keys. Where they have different types in
+/// one place, all of that place become text through the type's own output function, never through a cast:
+/// `boolean::text` and `bpchar::text` differ from what COPY writes.
+fn select_window(tables: &[LogTable], outputs: &HashMap<String, String>, bounds: &Bounds<'_>) -> String {
+    let width = tables.iter().map(|table| table.table.columns.len()).max().unwrap_or(0);
+    let is_alike = |place: usize| {
+        let base = |table: &LogTable| table.table.columns.get(place).map(|column| column.base.clone());
+        tables.iter().map(base).is_sorted_by(|one, next| one.is_some() && one == next)
+    };
+    let alike: Vec<bool> = (0..width).map(is_alike).collect();
+    let selects: Vec<String> = tables
         .iter()
-        .map(|&i| {
-            let table = &tables[i];
+        .enumerate()
+        .map(|(i, table)| {
             let mut sql = format!("select c.cdc_id, {i} as t, c.cdc_txid, c.cdc_op, c.cdc_at");
             for (number, column) in table.table.columns.iter().enumerate() {
                 let name = quote_ident(table.rows.name(&table.table, number));
@@ -161,7 +231,7 @@ pub(super) fn copy_window(
                     format!(", pg_catalog.textin(pg_catalog.{}(c.{name}))", quote_ident(function))
                 };
                 sql.push_str(&match column.base.as_str() {
-                    base if active.len() == 1 || base == "text" => format!(", c.{name}"),
+                    base if alike[number] || base == "text" => format!(", c.{name}"),
                     base if base.ends_with("[]") => output("array_out"),
                     // A type that prints by another type's function can be cast.
                     base => outputs
@@ -172,22 +242,29 @@ pub(super) fn copy_window(
             for _ in table.table.columns.len()..width {
                 sql.push_str(", null::text");
             }
-            let until = table.rows.until.map(|until| format!("c.cdc_id <= {until} and ")).unwrap_or_default();
+            let Bounds { cursor, until, base } = bounds;
+            sql.push_str(&format!(" from {} c where c.cdc_id > {cursor}", table.log_table.quoted()));
+            if table.rows.after > 0 {
+                sql.push_str(&format!(" and c.cdc_id > {}", table.rows.after));
+            }
+            if let Some(last) = table.rows.until {
+                sql.push_str(&format!(" and c.cdc_id <= {last}"));
+            }
             sql.push_str(&format!(
-                " from {} c where c.cdc_id > {} and {until}pg_visible_in_snapshot(c.cdc_txid, {}) \
-                 and not pg_visible_in_snapshot(c.cdc_txid, {})",
-                table.log_table.quoted(),
-                query.cursor.max(table.rows.after),
-                quote_literal(&query.until.to_string()),
-                quote_literal(&query.base.to_string()),
+                " and pg_visible_in_snapshot(c.cdc_txid, {until}) and not pg_visible_in_snapshot(c.cdc_txid, {base})"
             ));
             if table.table.is_append_only() {
                 sql.push_str(&without_overtaken(tables, table));
             }
+            sql.push_str(" order by c.cdc_id");
             sql
         })
         .collect();
-    format!("copy ({} order by cdc_id limit {}) to stdout", selects.join(" union all "), query.rows)
+    match selects.as_slice() {
+        [one] => one.clone(),
+        // Only of parts that are in order themselves does the planner make a merge.
+        several => format!("({}) order by cdc_id", several.join(") union all (")),
+    }
 }
 
 /// Leaves out updates and deletes of a table without a key that a truncate follows, in this pass or a later one: nothing of
@@ -243,7 +320,7 @@ mod tests {
         let encoder = TableEncoder::new(&table, "pipeline", "shop");
         let rows = crate::capture::LogRows::default();
         let log = LogTable { table, log_table: TableName::new("cdc", "t_cdc"), rows, encoder };
-        let sql = open(&[log], Some(&name), 1, "set local transaction_timeout = 0;", "1");
+        let sql = open(&[log], Some(&name), 1, "set local transaction_timeout = 0;", "1", None);
         let (before, _) = sql.split_once("lock table").expect("it locks");
         for statement in before.split(';').map(str::trim).filter(|text| !text.is_empty()) {
             assert!(statement.starts_with("begin ") || statement.starts_with("set local "), "{statement}");

@@ -655,6 +655,7 @@ async fn verify_and_the_fingerprint_notice_what_capture_depends_on() {
     let (_db, mut client) = captured(PLAIN, CaptureMode::Reread).await;
     let config = config(&["public.*"]);
     let fingerprint = format!("select {}", capture::fingerprint_sql("cdc"));
+    let of_log = format!("select {}", capture::log_fingerprint_sql("cdc"));
     // A change, the problem that it is, and what undoes it where init does not.
     for (change, id, undo) in [
         ("alter table t disable trigger \"00_tripline_cdc_update\"", "trigger.disabled", ""),
@@ -695,7 +696,11 @@ async fn verify_and_the_fingerprint_notice_what_capture_depends_on() {
             "writing, analyze and vacuum, before {change}"
         );
         run(&client, change).await;
-        assert_ne!(value(&client, &fingerprint).await, before, "{change}");
+        let after = value(&client, &fingerprint).await;
+        assert_ne!(after, before, "{change}");
+        assert_eq!(capture::log_part(&after), value(&client, &of_log).await, "{change}");
+        let is_of_log = change.contains("table cdc.t_cdc") || change.contains("sequence");
+        assert_eq!(capture::log_part(&after) != capture::log_part(&before), is_of_log, "{change}");
         let error = capture::verify(&mut client, "cdc", &known).await.unwrap_err();
         let CaptureError::Broken { problems } = &error else { panic!("{error}") };
         let problem =

@@ -1,6 +1,7 @@
 //! Windows of large rows, of many tables, of tables of every type.
 
-use tripline::tail::Window;
+use tokio_postgres::SimpleQueryMessage;
+use tripline::tail::{Tail, Window};
 
 use super::{Source, brief, ids, row_json};
 use crate::db::value;
@@ -83,10 +84,8 @@ const TYPES: [(&str, &str, &str); 26] = [
 async fn a_table_reads_the_same_alone_and_among_others() {
     let columns: String = TYPES.iter().enumerate().map(|(i, (kind, ..))| format!(", c{i} {kind}")).collect();
     let others: String = (1..=9).map(|i| format!("create table u{i} (id int primary key);")).collect();
-    let ddl = format!(
-        "create type mood as enum ('ok', 'not ok'); create table t (id int primary key{columns}); {others}
-         create table wide (id numeric primary key, a inet, b bool[])"
-    );
+    let ddl =
+        format!("create type mood as enum ('ok', 'not ok'); create table t (id int primary key{columns})");
     let source = Source::create(&ddl, |_| ()).await;
     let mut tail = source.tail().await;
     let values = |pick: fn(&(&'static str, &'static str, &'static str)) -> &'static str| {
@@ -100,6 +99,8 @@ async fn a_table_reads_the_same_alone_and_among_others() {
         ))
         .await;
     let alone = source.drain(&mut tail).await;
+    // More than are read by COPY, and with other types in the same places.
+    source.run(&format!("{others} create table wide (id numeric primary key, a inet, b bool[])")).await;
     source
         .run("begin; insert into wide values (1.0, '::1', '{t}'); update t set id = id; insert into u1 values (1); commit")
         .await;
@@ -117,4 +118,78 @@ async fn a_table_reads_the_same_alone_and_among_others() {
         rows
     };
     assert_eq!(rows(&alone[0]), rows(&among[0]));
+}
+
+/// Twelve tables of the same shape.
+async fn twelve() -> Source {
+    let ddl: String = (1..=12).map(|i| format!("create table t{i} (id int primary key, v text);")).collect();
+    Source::create(&ddl, |_| ()).await
+}
+
+/// Returns the names of the statements that the tail's session keeps.
+async fn prepared(tail: &Tail) -> Vec<String> {
+    let names = tail.client().query("select name from pg_prepared_statements where from_sql", &[]);
+    names.await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn the_statement_over_many_tables_is_kept_and_follows_ddl() {
+    let source = twelve().await;
+    let mut tail = source.tail().await;
+    source.run("insert into t1 values (1, 'a'); insert into t12 values (2, 'b')").await;
+    assert_eq!(brief(&source.drain(&mut tail).await), [r#"c {"id":1}"#, r#"c {"id":2}"#]);
+    let first = prepared(&tail).await;
+    assert_eq!(first.len(), 1, "{first:?}");
+    source.run("insert into t5 values (3, 'c')").await;
+    assert_eq!(brief(&source.drain(&mut tail).await).len(), 1);
+    assert_eq!(prepared(&tail).await, first, "it is kept");
+    // As behind a pooler, where the next pass may be in another session.
+    tail.client().batch_execute("deallocate all").await.unwrap();
+    source.run("insert into t6 values (4, 'd')").await;
+    assert_eq!(brief(&source.drain(&mut tail).await), [r#"c {"id":4}"#]);
+    assert_eq!(prepared(&tail).await, first);
+    // Every table gets another type in the same place: the text of the statement need not tell.
+    let alter: String = (1..=12).map(|i| format!("alter table t{i} alter id type bigint;")).collect();
+    source.run(&format!("{alter} insert into t7 values (5000000000, 'e')")).await;
+    let renewed = brief(&source.drain(&mut tail).await);
+    assert_eq!(
+        renewed.last().unwrap(),
+        r#"c {"id":5000000000}"#,
+        "behind the rows that DDL logged again: {renewed:?}"
+    );
+    let second = prepared(&tail).await;
+    assert_eq!(second.len(), 1, "the former one is gone: {second:?}");
+    assert_ne!(second, first);
+}
+
+#[tokio::test]
+async fn the_statement_over_many_tables_has_no_plan_of_an_empty_log() {
+    let source = twelve().await;
+    let mut tail = source.tail().await;
+    source.run("insert into t1 values (0, 'first')").await;
+    source.drain(&mut tail).await;
+    let before = prepared(&tail).await;
+    source.run("insert into t1 select g, 'x' from generate_series(1, 30000) g").await;
+    let pass = loop {
+        if let Some(pass) = tail.open().await.unwrap() {
+            break pass;
+        }
+    };
+    assert_eq!(prepared(&tail).await, before);
+    let sql = format!("explain (costs off) execute {}(0, '9:9:', '1:1:', 10)", before[0]);
+    let rows = tail.client().simple_query(&sql).await.unwrap();
+    let plan: Vec<String> = rows
+        .iter()
+        .filter_map(|row| match row {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(tail.read(pass).await.unwrap().map(|window| window.messages.len()), Some(20_000));
+    let plan = plan.join("\n");
+    assert_eq!(plan.matches("Index Scan using").count(), 12, "{plan}");
+    assert!(
+        !plan.contains("Seq Scan") && !plan.contains("Sort  ") && plan.contains("Merge Append"),
+        "{plan}"
+    );
 }
