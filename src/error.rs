@@ -225,7 +225,9 @@ fn consume(error: &ConsumeError) -> Disposition {
 
 fn target(error: &TargetError) -> Disposition {
     match error {
-        TargetError::Unavailable { .. } | TargetError::Overtaken { .. } => Disposition::Retry,
+        TargetError::Unavailable { .. } | TargetError::Overtaken { .. } | TargetError::NeedsAll => {
+            Disposition::Retry
+        }
         TargetError::Refused { .. } | TargetError::Setup { .. } => Disposition::Halt,
     }
 }

@@ -20,7 +20,7 @@ pub(super) const KEEP_ONE: &str = "release savepoint tripline_one";
 /// Opens a further batch of the same transaction.
 pub(super) const NEXT: &str = "savepoint tripline_batch";
 /// Undoes a further batch.
-pub(super) const UNDO: &str = "rollback to savepoint tripline_batch";
+pub(super) const UNDO: &str = "rollback to savepoint tripline_batch; release savepoint tripline_batch";
 /// Closes a batch without a commit.
 pub(super) const KEEP: &str = "release savepoint tripline";
 /// Closes a further batch without a commit.

@@ -602,7 +602,7 @@ mod tests {
                 all.extend(spec.triggers().into_iter().map(|object| object.sql));
                 all.push(spec.leaf_trigger(&source).sql);
                 for object in spec.functions() {
-                    assert_eq!(object.sql.contains("off\nset DateStyle = 'ISO'"), loose, "{}", object.sql);
+                    assert_eq!(object.sql.contains("\nset DateStyle = 'ISO'"), loose, "{}", object.sql);
                     assert!(!object.sql.contains("set client_encoding"), "{}", object.sql);
                 }
                 for sql in all {

@@ -8,11 +8,16 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::parts::{Part, Parts};
+use super::thin::thin;
 use super::{Batch, ConsumeError, Limits, Positions, Progress, Share};
+use crate::event::Change;
 use crate::table::{Table, TableName};
 
 /// Time between two batches that say of all partitions of a share how far they are, also of those at rest.
 const SAY_ALL: Duration = Duration::from_secs(5);
+
+/// Full batches between two looks at what is overtaken, where the last look found little.
+const REST: u32 = 8;
 
 /// A batch and the table shapes that first appear in it.
 pub(super) type Gathered = (Batch, Vec<Arc<Table>>);
@@ -29,6 +34,10 @@ pub(super) struct Gatherer {
     pending: Option<Gathered>,
     /// The first part of a pass that gets a batch of its own, so that the passes before it can be committed.
     parked: Option<Part>,
+    /// Changes of the batch at hand, with those that were left out.
+    gathered: u64,
+    /// Full batches that are handed over as they are, after one in which little was overtaken.
+    rest: u32,
     /// Changes that were handed over since the last batch that commits.
     uncommitted: u64,
     /// When the batch at hand was begun.
@@ -54,6 +63,8 @@ impl Gatherer {
             seen: BTreeMap::new(),
             pending: None,
             parked: None,
+            gathered: 0,
+            rest: 0,
             uncommitted: 0,
             since: Instant::now(),
             said_all: Instant::now(),
@@ -67,10 +78,7 @@ impl Gatherer {
         stop: CancellationToken,
     ) -> Result<(), ConsumeError> {
         loop {
-            let full = self.parked.is_some()
-                || self.pending.as_ref().is_some_and(|(batch, _)| {
-                    batch.changes.len() >= self.limits.rows || batch.bytes >= self.limits.bytes
-                });
+            let full = self.parked.is_some() || self.is_full();
             let due = tokio::time::Instant::from_std(self.since + self.limits.wait);
             tokio::select! {
                 biased;
@@ -100,10 +108,33 @@ impl Gatherer {
         }
     }
 
+    /// Tells whether the batch at hand is full, also after what is overtaken in it was left out.
+    fn is_full(&mut self) -> bool {
+        let Some((batch, _)) = &mut self.pending else { return false };
+        if batch.changes.len() < self.limits.rows && batch.bytes < self.limits.bytes {
+            return false;
+        }
+        if !self.limits.thin || self.rest > 0 {
+            self.rest = self.rest.saturating_sub(1);
+            return true;
+        }
+        let left_out = thin(&mut batch.changes);
+        if left_out > 0 {
+            batch.thinned = true;
+            batch.bytes = batch.changes.iter().map(Change::bytes).sum();
+        }
+        // As many again have to come before the next look, which so costs a little for each of them.
+        let worth = left_out >= batch.changes.len();
+        if self.gathered < 2 * batch.changes.len() as u64 {
+            self.rest = REST;
+        }
+        !worth
+    }
+
     /// Takes the batch at hand, and says whether it is committed.
     fn take(&mut self) -> Option<Gathered> {
         let (mut batch, tables) = self.pending.take()?;
-        self.uncommitted += batch.changes.len() as u64;
+        self.uncommitted += std::mem::take(&mut self.gathered);
         // Where a pass was given up there is nothing to commit, and no number to go on from.
         let split = self.uncommitted >= self.limits.uncommitted && !batch.cut.restart;
         batch.commit = batch.cut.done || self.limits.uncommitted == 0 || split;
@@ -137,6 +168,7 @@ impl Gatherer {
                 commit: true,
                 covered: 0,
                 sweeps: Vec::new(),
+                thinned: false,
             };
             (batch, Vec::new())
         });
@@ -159,6 +191,7 @@ impl Gatherer {
                 tables.push(Arc::clone(table));
             }
         }
+        self.gathered += part.changes.len() as u64;
         batch.changes.extend(part.changes);
         batch.sweeps.extend(part.sweep);
         batch.bytes += part.bytes;

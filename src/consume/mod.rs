@@ -5,6 +5,7 @@ mod members;
 mod parts;
 mod gather;
 mod target;
+mod thin;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,6 +182,8 @@ pub struct Limits {
     pub wait: Duration,
     /// Most changes of an unfinished pass that stay uncommitted: 0 commits every batch, [`u64::MAX`] whole passes only.
     pub uncommitted: u64,
+    /// Leave out what later changes overtake, before the target sees it. Ends by itself when a target needs all of them.
+    pub thin: bool,
 }
 
 /// Consumes until `stop`, applying batch by batch to `target`. On stop the batches at hand are still applied.
@@ -192,9 +195,9 @@ pub async fn run<T: Target>(
     target: &mut T,
     limits: Limits,
     stop: &CancellationToken,
-    observe: impl FnMut(Option<&Batch>) + Send,
+    mut observe: impl FnMut(Option<&Batch>) + Send,
 ) -> Result<(), ConsumeError> {
-    consume(config, target, limits, stop, observe, None).await
+    consume(config, target, limits, stop, &mut observe, None).await
 }
 
 /// Consumes until `stop` as one of several processes, each with the partitions that a consumer group deals out to it.
@@ -241,12 +244,31 @@ pub async fn run_shared<T: Target>(
     }
 }
 
+/// Consumes with changes left out, and from where the target stands with all of them once it needs that.
 async fn consume<T: Target>(
     config: &Config,
     target: &mut T,
     limits: Limits,
     stop: &CancellationToken,
-    mut observe: impl FnMut(Option<&Batch>) + Send,
+    observe: &mut (impl FnMut(Option<&Batch>) + Send),
+    share: Option<Arc<Share>>,
+) -> Result<(), ConsumeError> {
+    match attend(config, target, limits, stop, observe, share.clone()).await {
+        Err(ConsumeError::Target(TargetError::NeedsAll)) if limits.thin => {
+            tracing::info!("constraints of the target want every change of a key, in order: reading again");
+            let limits = Limits { thin: false, ..limits };
+            attend(config, target, limits, stop, observe, share).await
+        }
+        ended => ended,
+    }
+}
+
+async fn attend<T: Target>(
+    config: &Config,
+    target: &mut T,
+    limits: Limits,
+    stop: &CancellationToken,
+    observe: &mut (impl FnMut(Option<&Batch>) + Send),
     share: Option<Arc<Share>>,
 ) -> Result<(), ConsumeError> {
     let resumed = tokio::select! {

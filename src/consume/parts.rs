@@ -203,7 +203,7 @@ impl Parts {
         let cut = &partial.part.cut;
         let named = |stamp: &Stamp| (stamp.epoch, stamp.pass, stamp.part) == (cut.epoch, cut.pass, cut.part);
         let held = self.held.entry(slot).or_default();
-        let mut changes = Vec::with_capacity(usize::try_from(range.messages).unwrap_or(0));
+        let mut changes = Vec::with_capacity(held.len());
         let mut known: Option<(u32, Arc<Table>)> = None;
         while held.front().is_some_and(|record| record.offset < range.next) {
             let Some(record) = held.pop_front() else { break };

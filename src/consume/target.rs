@@ -57,6 +57,9 @@ pub struct Batch {
     pub covered: i64,
     /// Tables whose rows are copied anew, where that begins or ends in this batch.
     pub sweeps: Vec<Sweep>,
+    /// Changes that a later one of the same key overtakes are left out: what is left can be folded, but not applied one by
+    /// one ([`TargetError::NeedsAll`]).
+    pub thinned: bool,
 }
 
 /// A table's existing rows are copied anew. Behind the last of them, rows that neither they nor a change have named since
@@ -76,7 +79,7 @@ pub struct Sweep {
 impl Batch {
     /// Appends the batch that follows.
     pub fn append(&mut self, next: Self) {
-        let Self { changes, cut, progress, bytes, commit, covered, sweeps } = next;
+        let Self { changes, cut, progress, bytes, commit, covered, sweeps, thinned } = next;
         self.changes.extend(changes);
         self.sweeps.extend(sweeps);
         for step in progress {
@@ -89,6 +92,7 @@ impl Batch {
         }
         (self.cut, self.commit, self.covered) = (cut, commit, covered);
         self.bytes += bytes;
+        self.thinned |= thinned;
     }
 }
 
@@ -113,6 +117,9 @@ pub trait Target: Send {
 /// Why a target did not take a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
+    /// The batch lacks changes ([`Batch::thinned`]) that are needed to apply it: the caller resumes and brings all of them.
+    #[error("the changes that were left out are needed")]
+    NeedsAll,
     /// The target is not there at the moment; the same batch can be tried again after [`Target::resume`].
     #[error("{target} is not available: {what}")]
     Unavailable {

@@ -44,6 +44,7 @@ pub(super) async fn postgres(
             (Consistency::Cut, 0) => u64::MAX,
             (Consistency::Cut, rows) => rows,
         },
+        thin: true,
     };
     let observe = observer("postgres", ready);
     match config.apply.consistency {
@@ -65,6 +66,7 @@ pub(super) async fn clickhouse(
         bytes: config.mirror.batch_bytes,
         wait: Duration::from_millis(config.mirror.batch_ms),
         uncommitted: 0,
+        thin: true,
     };
     consume::run(&config, &mut target, limits, &stop, observer("clickhouse", ready)).await?;
     Ok(())

@@ -285,10 +285,11 @@ impl Tail {
             last_bytes: 0,
             loads: Loads::default(),
         };
-        // From before the look at capture: what changes behind it is seen by the first pass.
-        let fingerprint = tail.session.poll(Some(&capture::fingerprint_sql(&tail.schema))).await;
+        // From before the look at capture: what changes behind it is seen by the first pass. Where it cannot be had, what
+        // comes next says why.
+        let polled = tail.session.poll(Some(&capture::fingerprint_sql(&tail.schema))).await;
         tail.reload().await?;
-        tail.fingerprint = fingerprint?.fingerprint;
+        tail.fingerprint = polled.ok().and_then(|polled| polled.fingerprint);
         let standing = tail.session.standing(&tail.tables).await?;
         identity::accept_standing(&standing, &tail.position, anchors)?;
         tail.highest = standing.last_id;
@@ -403,6 +404,14 @@ impl Tail {
         Ok(Some(OpenPass { opened, until, cursor, part, loads: load.is_some() }))
     }
 
+    /// Ends the transaction of a window that is not to be: the session is used again where the error passes.
+    async fn give_up(&self, error: TailError) -> TailError {
+        if self.session.client().is_closed() {
+            return error;
+        }
+        self.session.rollback().await.err().unwrap_or(error)
+    }
+
     /// Reads the open window and closes its transaction; `None` when the whole pass turned out to be empty.
     pub async fn read(&mut self, pass: OpenPass) -> Result<Option<Window>, TailError> {
         let number = self.position.pass + u64::from(pass.part == 0);
@@ -413,7 +422,10 @@ impl Tail {
             messages: Vec::new(),
             bytes: Vec::with_capacity(self.last_bytes + self.last_bytes / 8),
         };
-        let cut_short = self.read_rows(&pass, &mut builder).await?;
+        let cut_short = match self.read_rows(&pass, &mut builder).await {
+            Ok(cut_short) => cut_short,
+            Err(error) => return Err(self.give_up(error).await),
+        };
         let rows = builder.messages.len();
         let done = !cut_short && rows < self.limit as usize;
         self.adapt_limit(rows, builder.bytes.len());
@@ -422,12 +434,8 @@ impl Tail {
             true => match self.read_chunk(&pass, &mut builder).await {
                 Ok(chunk) => chunk,
                 Err(error) => {
-                    // Nothing of the pass is kept; the session is used again where the error passes.
                     self.loads.rest();
-                    if !self.session.client().is_closed() {
-                        self.session.rollback().await?;
-                    }
-                    return Err(error);
+                    return Err(self.give_up(error).await);
                 }
             },
             false => None,

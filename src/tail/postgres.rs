@@ -363,7 +363,11 @@ impl Session {
         let (mut line, mut dropped) = (Vec::new(), 0);
         while let Some(message) = stream.next().await {
             let SimpleQueryMessage::Row(row) = message.map_err(failed(WHAT))? else { continue };
-            copy_line(&row, &mut line).map_err(failed(WHAT))?;
+            copy_line(&row, &mut line).map_err(|field| {
+                let number =
+                    |field: usize| row.try_get(field).ok().flatten().and_then(|text| text.parse().ok());
+                builder.not_utf8(number(0), number(1), field)
+            })?;
             if builder.bytes.len() < most_bytes {
                 builder.push(&line)?;
                 continue;
@@ -405,14 +409,14 @@ impl Session {
     }
 }
 
-/// Writes a row as COPY would.
-fn copy_line(row: &SimpleQueryRow, line: &mut Vec<u8>) -> Result<(), tokio_postgres::Error> {
+/// Writes a row as COPY would; returns the number of a field that is not UTF-8.
+fn copy_line(row: &SimpleQueryRow, line: &mut Vec<u8>) -> Result<(), usize> {
     line.clear();
     for column in 0..row.len() {
         if column > 0 {
             line.push(b'\t');
         }
-        match row.try_get(column)? {
+        match row.try_get(column).map_err(|_| column)? {
             None => line.extend_from_slice(b"\\N"),
             Some(text) => escape(text.as_bytes(), line),
         }

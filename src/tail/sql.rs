@@ -79,14 +79,13 @@ pub(super) fn open(
         "set local lock_timeout = {lock_timeout_ms}; set local statement_timeout = 0; set local jit = off; \
          set local enable_seqscan = off; set local enable_bitmapscan = off; \
          set local enable_sort = off; set local plan_cache_mode = force_generic_plan; \
-         set local max_parallel_workers_per_gather = 0;"
+         set local max_parallel_workers_per_gather = 0; "
     ));
+    // A row that a policy hides must be an error.
+    sql.push_str("set local row_security = off;");
     if let Some(load) = load {
-        // A row that a policy hides must be an error. Nobody waits for a table that somebody has locked.
-        sql.push_str(&format!(
-            "set local row_security = off; lock table {} in access share mode nowait;",
-            load.quoted()
-        ));
+        // Nobody waits for a table that somebody has locked.
+        sql.push_str(&format!("lock table {} in access share mode nowait;", load.quoted()));
     }
     if !tables.is_empty() {
         let names: Vec<String> = tables.iter().map(|table| table.log_table.quoted()).collect();

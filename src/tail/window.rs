@@ -140,6 +140,15 @@ impl WindowBuilder {
         self.add(index, Op::Read, line, &columns, origin)
     }
 
+    /// Says which row and column a field that is not UTF-8 belongs to, by the numbers in front of the row.
+    pub(super) fn not_utf8(&self, cdc_id: Option<u64>, index: Option<u64>, field: usize) -> TailError {
+        let table = index.and_then(|index| self.tables.get(index as usize));
+        let (Some(cdc_id), Some(table)) = (cdc_id, table) else { return TailError::Line };
+        let column = field.checked_sub(META).and_then(|column| table.table.columns.get(column));
+        let column = column.map(|column| column.name.clone()).unwrap_or_default();
+        TailError::Row { table: table.table.name.clone(), cdc_id, source: WireError::Encoding { column } }
+    }
+
     /// Encodes the columns of `line`.
     fn add(
         &mut self,
@@ -234,6 +243,9 @@ mod tests {
         let error = builder.push(b"8\t0\t1\tI\t2026-11-21 09:00:00+00\t1\t\xe4").unwrap_err();
         let wrong = |source: &WireError| matches!(source, WireError::Encoding { column } if column == "body");
         assert!(matches!(&error, TailError::Row { cdc_id: 8, source, .. } if wrong(source)), "{error:?}");
+        let error = builder.not_utf8(Some(8), Some(0), META + 1);
+        assert!(matches!(&error, TailError::Row { cdc_id: 8, source, .. } if wrong(source)), "{error:?}");
+        assert!(matches!(builder.not_utf8(None, Some(0), 0), TailError::Line));
     }
 
     #[test]

@@ -217,7 +217,7 @@ fn batch_at(changes: Vec<Change>, expected: Option<i64>, next: i64) -> Batch {
         chunk: None,
     };
     let progress = vec![Progress { topic: "t".into(), partition: 0, expected, next }];
-    Batch { changes, cut, progress, bytes: 0, commit: true, covered: 0, sweeps: Vec::new() }
+    Batch { changes, cut, progress, bytes: 0, commit: true, covered: 0, sweeps: Vec::new(), thinned: false }
 }
 
 /// Applies changes behind whatever was applied before.

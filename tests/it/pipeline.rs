@@ -18,6 +18,7 @@ mod crashes;
 mod snapshot;
 mod stopping;
 mod takeover;
+mod thinning;
 mod offsets;
 mod strangers;
 mod capture;

@@ -196,7 +196,7 @@ impl<'a> Work<'a> {
     /// to work.
     fn insert(&self, group: &Group) -> Option<&'a Insert> {
         let insert = self.prepared(&group.table).insert.as_ref();
-        insert.filter(|_| group.fresh && self.is_staged(group, &group.upserts))
+        insert.filter(|_| group.fresh && !self.batch.thinned && self.is_staged(group, &group.upserts))
     }
 
     /// Tells whether these rows of a group go through its stage.

@@ -141,15 +141,10 @@ impl Failure {
         inside && self.code().is_some_and(|code| !is_passing(code) && !code.starts_with("42"))
     }
 
-    /// Returns the group whose rows COPY could not bring into their table, by its index in the plan, and why: a key was there
-    /// already, or something that the way through a stage will tell.
-    pub(super) fn not_inserted(&self) -> Option<(usize, &'static str)> {
-        match self {
-            Self::Server { label: Label::Insert(group), .. } if !self.is_passing() => {
-                Some((*group, self.cause()))
-            }
-            _ => None,
-        }
+    /// Tells whether COPY could not bring rows into their table: a key was there already, or something that the way through a
+    /// stage will tell.
+    pub(super) fn is_insert(&self) -> bool {
+        matches!(self, Self::Server { label: Label::Insert(_), .. }) && !self.is_passing()
     }
 
     /// Tells whether a constraint that was put off does not hold yet.

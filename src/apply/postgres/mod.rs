@@ -12,10 +12,12 @@ mod patient;
 mod state;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::SimpleQueryMessage;
 use tracing::{debug, info};
 
 pub use state::{Applied, LastCut, progress, reset};
@@ -39,6 +41,11 @@ use crate::failpoint;
 use crate::rename::Renames;
 use crate::table::{Table, TableName};
 
+/// Batches for which COPY into a table rests after it has failed.
+const REST: u32 = 16;
+/// Has one row for an answer.
+const IN_STEP: &str = "select 1";
+
 /// Applies batches to a PostgreSQL: rows, positions and cut in one transaction each.
 ///
 /// A batch is folded and applied with one DELETE and one upsert per table. Where a constraint stands in the way of
@@ -57,6 +64,8 @@ pub struct PostgresTarget {
     replays: u64,
     /// Deletes of the pass at hand that come last.
     held: Held,
+    /// Tables into which rows are not brought by COPY for so many batches: some were there already.
+    resting: HashMap<TableName, u32>,
     /// Batches of an unfinished pass that constraints refuse before the rest of it has come.
     waiting: Option<Batch>,
 }
@@ -81,6 +90,7 @@ impl PostgresTarget {
             buffers: Buffers::default(),
             replays: 0,
             held: Held::default(),
+            resting: HashMap::new(),
             waiting: None,
         }
     }
@@ -146,10 +156,8 @@ impl PostgresTarget {
         for group in plan.groups.iter().filter(|group| is_bulk(group, may_stage)) {
             let Some(session) = self.session.as_mut() else { continue };
             let Some(prepared) = self.tables.get_mut(&group.table) else { continue };
-            let direct = group.fresh && !prepared.shape.rules && prepared.rest == 0;
-            if group.fresh {
-                prepared.rest = prepared.rest.saturating_sub(1);
-            }
+            let resting = self.resting.contains_key(&group.table.name);
+            let direct = group.fresh && !batch.thinned && !prepared.shape.rules && !resting;
             let Prepared { shape, texts, upserts, deletes, insert, .. } = prepared;
             if direct && insert.is_none() && !group.upserts.is_empty() {
                 let copy = session.client.prepare(&sql::copy_into(shape)).await.map_err(failed)?;
@@ -184,6 +192,37 @@ impl PostgresTarget {
             referenced_by: row.get(2),
         };
         Ok(rows.iter().map(emptying).collect())
+    }
+
+    /// Applies the batch, and where rows were there that had not been expected, once more without expecting anything.
+    async fn attempt_twice(
+        &mut self,
+        batch: &Batch,
+        plan: &Plan,
+        commit: bool,
+    ) -> Result<Result<(), Failure>, TargetError> {
+        let result = self.attempt(batch, plan, commit).await?;
+        let Some(failure) = result.as_ref().err().filter(|failure| failure.is_insert()) else {
+            return Ok(result);
+        };
+        debug!(
+            cause = failure.cause(),
+            pass = batch.cut.pass,
+            "rows that were not expected at the destination are there"
+        );
+        for group in plan.groups.iter().filter(|group| group.fresh) {
+            self.resting.insert(group.table.name.clone(), REST);
+            self.tables.forget_insert(&group.table.name);
+        }
+        // A COPY that fails before its first row leaves tokio-postgres one answer behind.
+        let answers = self.session()?.client.simple_query(IN_STEP).await;
+        let answered = |message: &SimpleQueryMessage| matches!(message, SimpleQueryMessage::Row(_));
+        if !answers.map_err(|error| unavailable("asking the session", error))?.iter().any(answered) {
+            self.session = None;
+            let (what, source) = ("applying a batch".into(), "the session has to be another one".into());
+            return Err(TargetError::Unavailable { target: NAME, what, source });
+        }
+        self.attempt(batch, plan, commit).await
     }
 
     /// Applies the batch folded, and where constraints forbid that, change by change. After a failure the session is
@@ -222,6 +261,7 @@ impl PostgresTarget {
         };
         if let Err(failure) = &result
             && failure.is_replayable()
+            && !batch.thinned
         {
             self.replays += 1;
             info!(
@@ -334,7 +374,7 @@ fn subject(failure: &Failure, batch: &Batch, plan: &Plan) -> (TableName, Option<
     let found = match failure {
         Failure::Encode { change: index, .. } => change(*index),
         Failure::Server { label: Label::Change(index), .. } => change(*index),
-        Failure::Server { label: Label::Group(group), .. } => {
+        Failure::Server { label: Label::Group(group) | Label::Insert(group), .. } => {
             plan.groups.get(*group).map(|group| (group.table.name.clone(), None))
         }
         Failure::Server { label: Label::Truncates, .. } => {
@@ -410,25 +450,30 @@ impl Target for PostgresTarget {
         let arranged = self.arrange(batch).await?;
         let batch = &*arranged;
         let plan = fold(&batch.changes);
+        self.resting.retain(|name, batches| {
+            let named = plan.groups.iter().any(|group| group.fresh && group.table.name == *name);
+            *batches -= u32::from(named);
+            *batches > 0
+        });
         if self.shared {
             all_partitions(batch)?;
         }
-        let mut result = self.attempt(batch, &plan, batch.commit).await?;
-        while let Some((group, cause)) = result.as_ref().err().and_then(Failure::not_inserted) {
-            let table = &plan.groups[group].table;
-            debug!(table = %table.name, cause, "rows that were not expected at the destination are there");
-            self.tables.rest(table);
-            result = self.attempt(batch, &plan, batch.commit).await?;
+        if plan.in_order && batch.thinned {
+            return Err(TargetError::NeedsAll);
         }
+        let mut result = self.attempt_twice(batch, &plan, batch.commit).await?;
         if result.as_ref().is_err_and(Failure::is_stale) {
             // Somebody altered the destination: look again, which works or says what is wrong.
             self.tables.clear();
-            result = self.attempt(batch, &plan, batch.commit).await?;
+            result = self.attempt_twice(batch, &plan, batch.commit).await?;
+        }
+        if batch.thinned && result.as_ref().is_err_and(Failure::is_replayable) {
+            return Err(TargetError::NeedsAll);
         }
         let split = batch.commit && !batch.cut.done;
         if split && result.as_ref().is_err_and(Failure::is_unfinished) {
             // Deferred constraints hold at the end of a pass: this is no place to commit.
-            result = self.attempt(batch, &plan, false).await?;
+            result = self.attempt_twice(batch, &plan, false).await?;
         } else if split && result.is_ok() {
             info!(
                 pass = batch.cut.pass,

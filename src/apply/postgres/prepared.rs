@@ -24,12 +24,7 @@ pub(super) struct Prepared {
     pub(super) deletes: Option<Stage>,
     /// COPY into the table itself, for rows that are not expected there.
     pub(super) insert: Option<Insert>,
-    /// Batches that do without, after one whose rows were there.
-    pub(super) rest: u32,
 }
-
-/// Batches for which COPY into a table rests after it has failed.
-const REST: u32 = 16;
 
 /// A stage of this session.
 #[derive(Debug)]
@@ -55,7 +50,7 @@ impl Prepared {
     /// Prepares the texts; stages are made when they are first needed.
     pub(super) fn new(shape: Shape) -> Self {
         let texts = sql::texts(&shape);
-        Self { shape, texts, upserts: None, deletes: None, insert: None, rest: 0 }
+        Self { shape, texts, upserts: None, deletes: None, insert: None }
     }
 }
 
@@ -95,10 +90,10 @@ impl Tables {
         self.0.get_mut(&table.name)?.get_mut(&table.version)
     }
 
-    /// Brings the rows of a table through its stage for a while.
-    pub(super) fn rest(&mut self, table: &Table) {
-        if let Some(prepared) = self.get_mut(table) {
-            (prepared.insert, prepared.rest) = (None, REST);
+    /// Forgets the way into a table without a stage.
+    pub(super) fn forget_insert(&mut self, name: &TableName) {
+        for prepared in self.0.get_mut(name).into_iter().flat_map(HashMap::values_mut) {
+            prepared.insert = None;
         }
     }
 

@@ -143,7 +143,7 @@ impl Fixture {
         };
         let progress = vec![Progress { topic: CUTS.into(), partition: 0, expected, next: self.next }];
         let bytes = changes.iter().map(|change| change.bytes()).sum();
-        Batch { bytes, changes, cut, progress, commit: true, covered: 0, sweeps: Vec::new() }
+        Batch { bytes, changes, cut, progress, commit: true, covered: 0, sweeps: Vec::new(), thinned: false }
     }
 
     /// Returns what the store holds.

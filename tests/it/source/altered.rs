@@ -239,3 +239,21 @@ async fn a_registry_of_an_older_release_is_completed_by_init() {
     assert!(init(&source).await.sql.is_empty());
     source.tail().await;
 }
+
+#[tokio::test]
+async fn an_index_of_a_log_table_that_somebody_holds_delays_and_loses_nothing() {
+    let ddl = "create table t (id int primary key, v text); create table u (id int primary key, v text)";
+    let source = Source::create(ddl, |config| config.tail.lock_timeout_ms = 100).await;
+    let mut tail = at_rest(&source).await;
+    // The table itself can be locked by readers meanwhile: it is the window that waits.
+    let blocker = source.db.connect().await;
+    run(&blocker, "begin; reindex table cdc.t_cdc").await;
+    source.run("insert into u values (101)").await;
+    for _ in 0..3 {
+        let error = tail.poll().await.unwrap_err();
+        assert!(matches!(error, TailError::Locked), "{error:?}");
+    }
+    run(&blocker, "rollback").await;
+    source.run("insert into t values (102)").await;
+    assert_eq!(brief(&source.drain(&mut tail).await), ["c {\"id\":101}", "c {\"id\":102}"]);
+}
