@@ -343,11 +343,11 @@ impl Writer {
             ),
             2 => format!("update {t} set v = {v} where id >= {BULK} or id % 10 = 0"),
             3 | 4 => format!("delete from {t} where id >= {BULK}"),
+            // Where a partition's rows cannot all be seen, the table is copied anew, also when all of it is truncated, and the
+            // replica is right only behind that.
+            _ if self.workload.partitioned && repeatable => format!("delete from {t}"),
             _ => {
-                // Where the partition's rows cannot all be seen, the table is copied anew, and the replica is right only
-                // behind that.
-                let partitioned = self.workload.partitioned && !repeatable;
-                let leaf = match (partitioned, self.rng.random_range(0..3)) {
+                let leaf = match (self.workload.partitioned, self.rng.random_range(0..3)) {
                     (true, 0) => "_low",
                     (true, 1) => "_high",
                     _ => "",
