@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Measures tripline on this machine: how fast it drains a full log, what that costs, and how late changes arrive.
 # A figure is printed only after the end state has been verified: counts and digests of the destination equal those of
-# the source. A difference ends the run with exit status 1.
+# the source; where nothing is applied, what the cuts count (docs/performance.md). A difference ends the run with exit
+# status 1.
 #
 #   scripts/bench.sh [--quick] [--only NAME,…] [--rows N] [--json FILE]
 #

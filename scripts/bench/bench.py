@@ -14,7 +14,7 @@ from proc import Daemon, Failed, Servers, cpu, machine, peak_rss, threads
 
 DELIVERIES = ["exactly_once", "at_least_once"]
 # What both sides must agree on. The text of each row is hashed, so a swapped value shows.
-DIGEST = "select count(*), coalesce(sum(hashtextextended(concat_ws('|', {columns}), 0)::numeric), 0) from {table}"
+DIGEST = "select count(*), coalesce(sum(hashtextextended(row({columns})::text, 0)::numeric), 0) from {table}"
 
 
 class Run:

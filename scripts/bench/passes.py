@@ -110,6 +110,8 @@ def run(bench):
     writers = Writers(source, 4, rate, 0)
     reached, beside, own = _measure(paths, session, publisher, writers, bench.arguments.open)
     written += writers.finish()
+    if not quick and reached < 0.9 * rate:
+        raise ValueError(f"passes: beside the long transaction the writers reached {reached} of {rate} changes a second")
     _late_rows(late, 2)
     settle("what others wrote")
     # Nothing else is under way: what comes now is the pass that shows the late rows.
