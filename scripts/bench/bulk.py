@@ -3,6 +3,7 @@ runs in one session on a table that is not captured and on one that is, one afte
 
 import statistics
 
+from backends import run_time
 from items import COLUMNS, ITEM
 from pg import Connection
 from proc import Failed
@@ -20,17 +21,11 @@ STATEMENTS = {
 }
 
 
-def backend_cpu(pid):
-    """Returns the microseconds that a process was on a CPU; nanoseconds are counted, unlike in its stat."""
-    with open(f"/proc/{pid}/schedstat") as file:
-        return int(file.read().split()[0]) / 1000
-
-
 def cost(session, pid, table, kind, first, last):
     """Runs a statement; returns the backend's CPU per row in µs."""
-    before = backend_cpu(pid)
+    before = run_time(pid)
     session.query(STATEMENTS[kind].format(table=table, first=first, last=last))
-    return (backend_cpu(pid) - before) / (last - first + 1)
+    return (run_time(pid) - before) * 1e6 / (last - first + 1)
 
 
 def run(bench):

@@ -6,7 +6,7 @@
 use bytes::BytesMut;
 
 use crate::table::Kind;
-use crate::wire::{Row, WireError, every};
+use crate::wire::{Row, WireError, escape_copy, every};
 
 /// One column to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,30 +94,12 @@ pub(super) fn copy_line(
         }
         match read(&row, slot, scratch)? {
             Some(text) if every(text, |byte| byte >= 0x20 && byte != b'\\') => out.extend_from_slice(text),
-            Some(text) => copy_text(zero_free(text, slot)?, out),
+            Some(text) => escape_copy(zero_free(text, slot)?, out),
             None => out.extend_from_slice(b"\\N"),
         }
     }
     out.extend_from_slice(b"\n");
     Ok(())
-}
-
-/// Appends a value with COPY's escapes.
-fn copy_text(text: &[u8], out: &mut BytesMut) {
-    let mut start = 0;
-    for (i, &byte) in text.iter().enumerate() {
-        let letter = match byte {
-            b'\\' => b'\\',
-            b'\n' => b'n',
-            b'\r' => b'r',
-            b'\t' => b't',
-            _ => continue,
-        };
-        out.extend_from_slice(&text[start..i]);
-        out.extend_from_slice(&[b'\\', letter]);
-        start = i + 1;
-    }
-    out.extend_from_slice(&text[start..]);
 }
 
 /// Appends the row as `('…',NULL,…)`. A literal without a type takes that of the column it goes to.

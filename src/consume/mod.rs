@@ -248,18 +248,21 @@ pub async fn run_shared<T: Target>(
 async fn consume<T: Target>(
     config: &Config,
     target: &mut T,
-    limits: Limits,
+    mut limits: Limits,
     stop: &CancellationToken,
     observe: &mut (impl FnMut(Option<&Batch>) + Send),
     share: Option<Arc<Share>>,
 ) -> Result<(), ConsumeError> {
-    match attend(config, target, limits, stop, observe, share.clone()).await {
-        Err(ConsumeError::Target(TargetError::NeedsAll)) if limits.thin => {
-            tracing::info!("constraints of the target want every change of a key, in order: reading again");
-            let limits = Limits { thin: false, ..limits };
-            attend(config, target, limits, stop, observe, share).await
+    loop {
+        match attend(config, target, limits, stop, observe, share.clone()).await {
+            Err(ConsumeError::Target(TargetError::NeedsAll)) if limits.thin => {
+                tracing::info!(
+                    "constraints of the target want every change of a key, in order: reading again"
+                );
+                limits.thin = false;
+            }
+            ended => return ended,
         }
-        ended => ended,
     }
 }
 

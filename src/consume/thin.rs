@@ -36,14 +36,13 @@ fn survivors(changes: &[Change]) -> Option<Vec<bool>> {
                 let other = |other: &&Arc<Table>| {
                     other.name == shape.name || shape.relation != 0 && other.relation == shape.relation
                 };
-                if shapes.iter().any(|known| other(known) && ***known != **shape) {
-                    return None;
-                }
                 let same = shapes.iter().position(other);
-                *new.insert(same.unwrap_or_else(|| {
-                    shapes.push(shape);
-                    shapes.len() - 1
-                }))
+                match same {
+                    Some(same) if *shapes[same] != *shape => return None,
+                    Some(_) => {}
+                    None => shapes.push(shape),
+                }
+                *new.insert(same.unwrap_or(shapes.len() - 1))
             }
         };
         if change.op == Op::Truncate {

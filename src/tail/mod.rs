@@ -404,14 +404,6 @@ impl Tail {
         Ok(Some(OpenPass { opened, until, cursor, part, loads: load.is_some() }))
     }
 
-    /// Ends the transaction of a window that is not to be: the session is used again where the error passes.
-    async fn give_up(&self, error: TailError) -> TailError {
-        if self.session.client().is_closed() {
-            return error;
-        }
-        self.session.rollback().await.err().unwrap_or(error)
-    }
-
     /// Reads the open window and closes its transaction; `None` when the whole pass turned out to be empty.
     pub async fn read(&mut self, pass: OpenPass) -> Result<Option<Window>, TailError> {
         let number = self.position.pass + u64::from(pass.part == 0);
@@ -424,7 +416,7 @@ impl Tail {
         };
         let cut_short = match self.read_rows(&pass, &mut builder).await {
             Ok(cut_short) => cut_short,
-            Err(error) => return Err(self.give_up(error).await),
+            Err(error) => return Err(self.session.give_up(error).await),
         };
         let rows = builder.messages.len();
         let done = !cut_short && rows < self.limit as usize;
@@ -435,7 +427,7 @@ impl Tail {
                 Ok(chunk) => chunk,
                 Err(error) => {
                     self.loads.rest();
-                    return Err(self.give_up(error).await);
+                    return Err(self.session.give_up(error).await);
                 }
             },
             false => None,

@@ -15,6 +15,7 @@ use super::{LogTable, TailError, sql};
 use crate::position::{Identity, Snapshot, Xid};
 use crate::session::{self, SessionError};
 use crate::table::{TableName, quote_ident, quote_literal};
+use crate::wire::escape_copy;
 
 /// Answer to the statement of an idle poll.
 #[derive(Debug)]
@@ -192,10 +193,7 @@ impl Session {
         let sql = sql::open(tables, load, self.lock_timeout_ms, self.lift, fingerprint, prepared);
         let row = match self.row(WHAT, &sql).await {
             Ok(row) => row,
-            Err(error) => {
-                self.rollback().await?;
-                return Err(error);
-            }
+            Err(error) => return Err(self.give_up(error).await),
         };
         Ok(Opened {
             snapshot: parse(&row, 0, WHAT)?,
@@ -310,6 +308,14 @@ impl Session {
         }
     }
 
+    /// Ends the transaction of a window that is not to be: the session is used again where the error passes.
+    pub(super) async fn give_up(&self, error: TailError) -> TailError {
+        if self.client.is_closed() {
+            return error;
+        }
+        self.rollback().await.err().unwrap_or(error)
+    }
+
     pub(super) async fn rollback(&self) -> Result<(), TailError> {
         self.client.batch_execute("rollback").await.map_err(failed("rollback"))
     }
@@ -418,28 +424,10 @@ fn copy_line(row: &SimpleQueryRow, line: &mut Vec<u8>) -> Result<(), usize> {
         }
         match row.try_get(column).map_err(|_| column)? {
             None => line.extend_from_slice(b"\\N"),
-            Some(text) => escape(text.as_bytes(), line),
+            Some(text) => escape_copy(text.as_bytes(), line),
         }
     }
     Ok(())
-}
-
-/// Escapes what means something to a reader of COPY text.
-fn escape(text: &[u8], line: &mut Vec<u8>) {
-    let special = |byte: &u8| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r');
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(special) {
-        line.extend_from_slice(&rest[..at]);
-        let letter = match rest[at] {
-            b'\t' => b't',
-            b'\n' => b'n',
-            b'\r' => b'r',
-            other => other,
-        };
-        line.extend_from_slice(&[b'\\', letter]);
-        rest = &rest[at + 1..];
-    }
-    line.extend_from_slice(rest);
 }
 
 /// Fills in whose request a statement is about.

@@ -74,15 +74,14 @@ pub(super) fn open(
     let mut sql = format!("begin isolation level repeatable read read only; {lift}");
     sql.push_str(&exact_text_sql("local"));
     // The ids are read by the primary key, whatever the planner believes of a table that was empty a moment ago, and
-    // tables are merged along theirs: a sort would read all that is left of a backlog for every window of it.
+    // tables are merged along theirs: a sort would read all that is left of a backlog for every window of it. A row that a
+    // policy hides must be an error.
     sql.push_str(&format!(
         "set local lock_timeout = {lock_timeout_ms}; set local statement_timeout = 0; set local jit = off; \
          set local enable_seqscan = off; set local enable_bitmapscan = off; \
          set local enable_sort = off; set local plan_cache_mode = force_generic_plan; \
-         set local max_parallel_workers_per_gather = 0; "
+         set local max_parallel_workers_per_gather = 0; set local row_security = off;"
     ));
-    // A row that a policy hides must be an error.
-    sql.push_str("set local row_security = off;");
     if let Some(load) = load {
         // Nobody waits for a table that somebody has locked.
         sql.push_str(&format!("lock table {} in access share mode nowait;", load.quoted()));

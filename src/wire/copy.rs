@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bytes::BufMut;
+
 /// One field of a COPY line, still escaped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -29,6 +31,24 @@ impl<'a> Field<'a> {
             Some(first) => Cow::Owned(unescape(self.raw, first)),
         })
     }
+}
+
+/// Appends a text with the escapes that a reader of COPY text undoes.
+pub(crate) fn escape_copy(text: &[u8], out: &mut impl BufMut) {
+    let mut start = 0;
+    for (i, &byte) in text.iter().enumerate() {
+        let letter = match byte {
+            b'\\' => b'\\',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            _ => continue,
+        };
+        out.put_slice(&text[start..i]);
+        out.put_slice(&[b'\\', letter]);
+        start = i + 1;
+    }
+    out.put_slice(&text[start..]);
 }
 
 fn unescape(raw: &[u8], first: usize) -> Vec<u8> {

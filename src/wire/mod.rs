@@ -9,6 +9,7 @@ mod envelope;
 mod cut;
 mod topics;
 
+pub(crate) use copy::escape_copy;
 pub use copy::{Field, Fields};
 pub use cut::{CUT_FORMAT, Chunk, Cut, NoCut, Range, Step};
 pub use decode::{Row, Value};

@@ -66,7 +66,6 @@ impl<'a> Work<'a> {
         buffers.script.clear();
         self.open(buffers);
         // Stages first: nobody sees them, and all that follows is one round trip again.
-        let mut opened = false;
         for (index, group) in self.groups() {
             let prepared = self.prepared(&group.table);
             let upserts = prepared.upserts.as_ref().filter(|_| self.insert(group).is_none());
@@ -76,11 +75,7 @@ impl<'a> Work<'a> {
             ];
             for (stage, slots, rows) in stages {
                 let Some(stage) = stage.filter(|_| self.is_staged(group, rows)) else { continue };
-                if !opened {
-                    run(self.client, &buffers.script).await?;
-                    buffers.script.clear();
-                    opened = true;
-                }
+                self.flush(buffers).await?;
                 copy(
                     self.client,
                     Label::Group(index),
@@ -99,8 +94,7 @@ impl<'a> Work<'a> {
         for (index, group) in self.groups() {
             if let Some(insert) = self.insert(group) {
                 buffers.script.push(Label::Group(index), &insert.check);
-                run(self.client, &buffers.script).await?;
-                buffers.script.clear();
+                self.flush(buffers).await?;
                 let (changes, slots) = (&self.batch.changes, &self.prepared(&group.table).shape.columns);
                 copy(
                     self.client,
@@ -206,7 +200,12 @@ impl<'a> Work<'a> {
 
     /// Sends what is written when it has grown to `bytes`.
     async fn send_if_large(&self, bytes: usize, buffers: &mut Buffers) -> Result<(), Failure> {
-        if buffers.script.len() >= bytes {
+        if buffers.script.len() >= bytes { self.flush(buffers).await } else { Ok(()) }
+    }
+
+    /// Sends what is written.
+    async fn flush(&self, buffers: &mut Buffers) -> Result<(), Failure> {
+        if buffers.script.len() > 0 {
             run(self.client, &buffers.script).await?;
             buffers.script.clear();
         }

@@ -158,7 +158,7 @@ impl PostgresTarget {
             let Some(prepared) = self.tables.get_mut(&group.table) else { continue };
             let resting = self.resting.contains_key(&group.table.name);
             let direct = group.fresh && !batch.thinned && !prepared.shape.rules && !resting;
-            let Prepared { shape, texts, upserts, deletes, insert, .. } = prepared;
+            let Prepared { shape, texts, upserts, deletes, insert } = prepared;
             if direct && insert.is_none() && !group.upserts.is_empty() {
                 let copy = session.client.prepare(&sql::copy_into(shape)).await.map_err(failed)?;
                 *insert = Some(Insert { copy, check: sql::check_insert(shape, texts) });
@@ -225,8 +225,8 @@ impl PostgresTarget {
         self.attempt(batch, plan, commit).await
     }
 
-    /// Applies the batch folded, and where constraints forbid that, change by change. After a failure the session is
-    /// where it was before.
+    /// Applies the batch folded, and where constraints forbid that, change by change, for which all changes have to be there.
+    /// After a failure the session is where it was before.
     async fn attempt(
         &mut self,
         batch: &Batch,
@@ -256,13 +256,16 @@ impl PostgresTarget {
             shared: self.shared,
         };
         let mut result = match plan.in_order {
+            true if batch.thinned => return Err(TargetError::NeedsAll),
             true => work.exact(&mut self.buffers, false).await,
             false => work.folded(&mut self.buffers).await,
         };
         if let Err(failure) = &result
             && failure.is_replayable()
-            && !batch.thinned
         {
+            if batch.thinned {
+                return Err(TargetError::NeedsAll);
+            }
             self.replays += 1;
             info!(
                 changes = batch.changes.len(),
@@ -458,17 +461,11 @@ impl Target for PostgresTarget {
         if self.shared {
             all_partitions(batch)?;
         }
-        if plan.in_order && batch.thinned {
-            return Err(TargetError::NeedsAll);
-        }
         let mut result = self.attempt_twice(batch, &plan, batch.commit).await?;
         if result.as_ref().is_err_and(Failure::is_stale) {
             // Somebody altered the destination: look again, which works or says what is wrong.
             self.tables.clear();
             result = self.attempt_twice(batch, &plan, batch.commit).await?;
-        }
-        if batch.thinned && result.as_ref().is_err_and(Failure::is_replayable) {
-            return Err(TargetError::NeedsAll);
         }
         let split = batch.commit && !batch.cut.done;
         if split && result.as_ref().is_err_and(Failure::is_unfinished) {
