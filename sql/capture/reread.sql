@@ -8,7 +8,8 @@
 -- are off because the plan is cached for the session, possibly from a time when the table was empty.
 -- With a filter only keys are looked at whose old or new row met it: of a row that never did nothing is logged.
 -- The sort puts the keys that the statement left behind before those that it took.
--- Most UPDATEs leave every key where it is (reread_unmoved.sql): then there is nothing to put together and to sort.
+-- Most UPDATEs leave every key where it is: then there is nothing to put together and to sort (reread_unmoved.sql), and
+-- most have one row (reread_one.sql). One that found no row has nothing to log.
 --
 -- `offset 0` keeps the look-up what it is written as, a loop over an index, as a limit would, but without a node of the plan.
 create or replace function {{function}}() returns trigger

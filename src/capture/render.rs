@@ -205,7 +205,12 @@ impl Spec<'_> {
             let name = quote_ident(&key.name);
             format!("t.{name} {} {from}.{name} and ", key.operator)
         };
-        format!("{}pg_catalog.age(t.xmin) <= 0{}", self.each_key(equal, ""), self.filter(" and "))
+        format!("{}{}", self.each_key(equal, ""), self.written())
+    }
+
+    /// What the row that a look-up finds meets beside its key.
+    fn written(&self) -> String {
+        format!("pg_catalog.age(t.xmin) <= 0{}", self.filter(" and "))
     }
 
     /// The keys that a statement touched: `cdc_was` when one stood before it, `cdc_stays` when one stands in its new rows.
@@ -345,12 +350,14 @@ impl Spec<'_> {
             ("key_k", self.keys("k")),
             ("key_u", self.keys("u")),
             ("key_n", self.keys("n")),
+            ("key_o", self.keys("o")),
             ("key_old", self.keys("old")),
             ("key_new", self.keys("new")),
             ("key_k_cast", self.keys_cast("k")),
             ("key_t_cast", self.named("t")),
             ("key_old_cast", self.keys_cast("old")),
             ("key_new_cast", self.keys_cast("new")),
+            ("lookup", self.written()),
             ("lookup_k", self.lookup("k")),
             ("lookup_old", self.lookup("old")),
             ("lookup_new", self.lookup("new")),
@@ -440,10 +447,11 @@ impl Spec<'_> {
                     true => include_str!("../../sql/capture/reread_loose.sql"),
                     false => include_str!("../../sql/capture/reread.sql"),
                 };
-                let unmoved = self.fill(include_str!("../../sql/capture/reread_unmoved.sql"), "", &[]);
-                let unmoved = unmoved.trim_end_matches('\n');
+                let one = self.fill(include_str!("../../sql/capture/reread_one.sql"), "", &[]);
+                let more = self.fill(include_str!("../../sql/capture/reread_unmoved.sql"), "", &[]);
+                let unmoved = format!("{}{}", one.trim_end_matches('\n'), more.trim_end_matches('\n'));
                 for event in ["insert", "update", "delete"] {
-                    let unmoved = if event == "update" { unmoved } else { "" };
+                    let unmoved = if event == "update" { unmoved.as_str() } else { "" };
                     let values = [("touched", self.touched(event)), ("unmoved", unmoved.to_owned())];
                     functions.push(function(
                         event,

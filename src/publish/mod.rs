@@ -158,7 +158,7 @@ pub struct Publisher {
     epoch: u64,
     tombstones: bool,
     identity: Identity,
-    /// Two producers in turn: the messages of the next part are sent while the last one is being committed.
+    /// They take turns: the messages of the next part are sent while the last one is being committed.
     producers: Vec<Arc<Producer>>,
     /// The producers that have no part under way, in the order in which they became free.
     free: mpsc::Receiver<usize>,
@@ -174,10 +174,11 @@ pub struct Publisher {
 
 const CUTS: usize = 0;
 const SCHEMAS: usize = 1;
-/// How often a topic that was just created is looked for.
-const NEW_TOPIC_TRIES: u32 = 100;
-/// Pause between two looks.
-const NEW_TOPIC_PAUSE: Duration = Duration::from_millis(100);
+/// Transactional producers. A coordinator that still writes the markers of an id's last transaction refuses the next one,
+/// and the client then waits 20 ms.
+const TRANSACTIONAL: usize = 4;
+/// Idempotent ones: of two parts one is being sent, the other one's cut.
+const IDEMPOTENT: usize = 2;
 /// Longest wait for the broker's confirmation of one part.
 const CONFIRM: Duration = Duration::from_secs(120);
 
@@ -189,7 +190,11 @@ impl Publisher {
             Delivery::ExactlyOnce => Producer::transactional(&config.kafka, &config.pipeline, i),
             Delivery::AtLeastOnce => Producer::idempotent(&config.kafka, &config.pipeline),
         };
-        let producers = vec![Arc::new(open(0)?), Arc::new(open(1)?)];
+        let turns = match config.kafka.delivery {
+            Delivery::ExactlyOnce => TRANSACTIONAL,
+            Delivery::AtLeastOnce => IDEMPOTENT,
+        };
+        let producers = (0..turns).map(|turn| open(turn).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
         let (release, free) = mpsc::channel();
         for producer in 0..producers.len() {
             release.send(producer).ok();
@@ -264,7 +269,7 @@ impl Publisher {
     /// Sends the messages of one part and waits until the broker has acknowledged them. They do not count before
     /// [`Staged::finish`], which has to be called in the order of the parts.
     ///
-    /// Waits while both producers have a part under way.
+    /// Waits while every producer has a part under way.
     pub fn stage(&mut self, window: &Window) -> Result<Staged, PublishError> {
         self.announce(&window.tables)?;
         let slots = self.slots(&window.tables)?;
@@ -459,10 +464,10 @@ impl Publisher {
                 let mut tries = 0;
                 loop {
                     match self.slot(topic.clone()) {
-                        Err(PublishError::NoTopic { .. }) if tries < NEW_TOPIC_TRIES => tries += 1,
+                        Err(PublishError::NoTopic { .. }) if tries < topics::NEW_TOPIC_TRIES => tries += 1,
                         slot => return slot,
                     }
-                    std::thread::sleep(NEW_TOPIC_PAUSE);
+                    std::thread::sleep(topics::NEW_TOPIC_PAUSE);
                 }
             }
             slot => slot,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backon::{BlockingRetryable, ConstantBuilder};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -15,6 +16,11 @@ use crate::wire::{cuts_topic, data_topic, schemas_topic};
 
 /// Longest wait for an answer of the cluster.
 pub(super) const ASK: Duration = Duration::from_secs(20);
+
+/// How often topics that were just created are looked for.
+pub(super) const NEW_TOPIC_TRIES: usize = 100;
+/// Pause between two looks.
+pub(super) const NEW_TOPIC_PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest wait for the first answer to a command: a person is waiting.
 const REACH: Duration = Duration::from_secs(5);
@@ -47,7 +53,9 @@ fn wanted(config: &Config, tables: &[TableName]) -> Vec<(String, i32, String)> {
 pub async fn create_topics(config: &Config, tables: &[TableName]) -> Result<Vec<String>, PublishError> {
     let admin = admin(config)?;
     tokio::task::block_in_place(|| admin.inner().fetch_metadata(None, REACH)).map_err(unreachable(config))?;
-    create(config, &admin, &wanted(config, tables)).await
+    let created = create(config, &admin, &wanted(config, tables)).await?;
+    tokio::task::block_in_place(|| wait_for(&admin, &created))?;
+    Ok(created)
 }
 
 /// Creates the topic of one table, unless it is there. Blocking.
@@ -58,6 +66,29 @@ pub(super) fn create_topic(config: &Config, table: &TableName) -> Result<(), Pub
     let admin = admin(config)?;
     tokio::runtime::Handle::current().block_on(create(config, &admin, &wanted))?;
     Ok(())
+}
+
+/// Waits until the cluster names topics that were just created, with a leader for each partition. Blocking.
+fn wait_for(admin: &AdminClient<DefaultClientContext>, created: &[String]) -> Result<(), PublishError> {
+    let first_missing = || {
+        let metadata = admin.inner().fetch_metadata(None, ASK).map_err(failed("asking for the topics"))?;
+        let ready = |name: &&String| {
+            let found = metadata.topics().iter().find(|topic| topic.name() == **name);
+            found.is_some_and(|topic| {
+                topic.error().is_none()
+                    && !topic.partitions().is_empty()
+                    && topic.partitions().iter().all(|partition| partition.leader() >= 0)
+            })
+        };
+        match created.iter().find(|name| !ready(name)) {
+            Some(topic) => Err(PublishError::NoTopic { topic: topic.clone() }),
+            None => Ok(()),
+        }
+    };
+    first_missing
+        .retry(ConstantBuilder::new().with_delay(NEW_TOPIC_PAUSE).with_max_times(NEW_TOPIC_TRIES))
+        .when(|error| matches!(error, PublishError::NoTopic { .. }))
+        .call()
 }
 
 async fn create(
