@@ -1,5 +1,6 @@
-"""The scenario `overhead`: what capture takes from an application's transactions. TPC-B by pgbench in two databases that
-differ in capture alone, one after the other in short runs; no publisher."""
+"""The scenario `overhead`: what capture takes from an application's transactions. TPC-B by pgbench in databases that
+differ in capture alone, one after the other in short runs; no publisher. The third has the shortest trigger that logs a
+row: what any trigger costs here."""
 
 import re
 import statistics
@@ -27,10 +28,18 @@ KEYED = {
     "pgbench_tellers": ("tid", "tid, bid, tbalance"),
     "pgbench_branches": ("bid", "bid, bbalance"),
 }
+# The shortest trigger with an owner's rights: of each row what the statement made of it, keys and later writes unseen.
+SHORTEST = """
+    create table log_{table} (id bigserial primary key, txid xid8 not null default pg_current_xact_id(), op "char" not null,
+        at timestamptz not null default clock_timestamp(), like {table});
+    alter table log_{table} set (autovacuum_enabled = off);
+    create function log_{table}() returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+    as $$ begin insert into public.log_{table} (op, {columns}) values ('{op}', {values}); return null; end $$;
+    create trigger log after {event} on {table} for each row execute function log_{table}()"""
 
 
 class Side:
-    """One of the two databases, and its runs."""
+    """One of the databases, and its runs."""
 
     def __init__(self, bench, url):
         self._bench, self._url = bench, url
@@ -53,43 +62,72 @@ class Side:
         if before is not None:
             self.cpu.append((self._bench.servers.cpu()["source"] - before) * 1e6 / done)
 
+    def log_rows(self):
+        """Gives every table the shortest trigger that logs its rows."""
+        session = Connection(self._url)
+        names = "select string_agg({}, ', ' order by attnum) from pg_attribute where attrelid = '{}'::regclass and attnum > 0"
+        for table in TABLES:
+            columns, values = (session.one(names.format(x, table)) for x in ("attname", "'new.' || attname"))
+            op, event = ("U", "update") if table in KEYED else ("I", "insert")
+            session.query(SHORTEST.format(table=table, columns=columns, values=values, op=op, event=event))
+        session.close()
+
+    def verify_log(self):
+        """Fails unless each of these logs holds every transaction."""
+        session = Connection(self._url)
+        for table in TABLES:
+            logged = int(session.one(f"select count(distinct txid) from log_{table}"))
+            if logged != self.transactions:
+                raise Failed(f"overhead: log_{table} has {logged} of {self.transactions} transactions")
+        session.close()
+
 
 def run(bench):
     """Prints the transactions a second with capture against those without, as the median of pairs."""
     quick = bench.arguments.quick
     pairs, seconds, scale = (2, 1, 1) if quick else (9, 4, SCALE)
-    urls = [bench.database(f"{bench.name}_{name}") for name in ("plain", "captured")]
+    urls = [bench.database(f"{bench.name}_{name}") for name in ("plain", "shortest", "captured")]
     for source, _ in urls:
         pgbench(source, "-q", "-i", "-s", str(scale))
         session = Connection(source)
         for table in TABLES:
             session.query(f"alter table {table} set (autovacuum_enabled = off)")
         session.close()
-    plain, captured = (Side(bench, source) for source, _ in urls)
-    (source, destination) = urls[1]
+    sides = plain, shortest, captured = [Side(bench, source) for source, _ in urls]
+    shortest.log_rows()
+    (source, destination) = urls[2]
     bench.pipeline(f"{bench.name}_overhead", source, destination, "exactly_once", False, tables=ENTRY)
     session = Connection(source)
     session.query("checkpoint")
-    for side in (plain, captured):
+    for side in sides:
         side.run(seconds, counts=False)
     for _ in range(pairs):
-        for side in (plain, captured):
+        for side in sides:
             side.run(seconds)
     started = time.monotonic()
     verify(session, captured.transactions)
+    shortest.verify_log()
     ratios = [with_it / without for without, with_it in zip(plain.tps, captured.tps)]
+    bound = [with_it / without for without, with_it in zip(plain.tps, shortest.tps)]
     result = {
         "name": "overhead",
         "ratio": round(statistics.median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in ratios],
-        "tps": {"without": round(statistics.median(plain.tps)), "with": round(statistics.median(captured.tps))},
+        "shortest_trigger_ratio": round(statistics.median(bound), 3),
+        "tps": {
+            "without": round(statistics.median(plain.tps)),
+            "shortest": round(statistics.median(shortest.tps)),
+            "with": round(statistics.median(captured.tps)),
+        },
         "transactions": captured.transactions,
         "verify_seconds": round(time.monotonic() - started, 1),
     }
-    summary = f"TPS with capture / without: {result['ratio']:.2f} {result['tps']}"
+    summary = f"TPS with capture / without: {result['ratio']:.2f}   "
+    summary += f"with the shortest trigger: {result['shortest_trigger_ratio']:.2f} {result['tps']}"
     if plain.cpu:
         result["server_cpu_us_per_transaction"] = {
             "without": round(statistics.median(plain.cpu)),
+            "shortest": round(statistics.median(shortest.cpu)),
             "with": round(statistics.median(captured.cpu)),
         }
         summary += f"   source cpu µs/transaction: {result['server_cpu_us_per_transaction']}"

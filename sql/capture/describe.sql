@@ -17,7 +17,7 @@ select coalesce(json_agg(json_build_object(
   'settings', coalesce(cols.settings, false),
   'indexes', coalesce(idx.list, '[]'),
   'after_triggers', coalesce(trg.list, '[]'),
-  'self_actions', coalesce(fk.list, '[]'),
+  'actions', coalesce(fk.list, '[]'),
   'leaves', coalesce(leaf.list, '[]'))
   order by n.nspname, c.relname), '[]')
 from pg_class c
@@ -115,10 +115,14 @@ left join lateral (
   where g.tgrelid = c.oid and not g.tgisinternal and g.tgtype::int & 66 = 0
     and p.pronamespace is distinct from (select s.oid from pg_namespace s where s.nspname = {{schema_literal}})) trg on true
 left join lateral (
+  -- What several do within one statement comes to its triggers in one transition table.
   select json_agg(x.conname order by x.conname) as list
-  from pg_constraint x
-  where x.contype = 'f' and x.conrelid = c.oid and x.confrelid = c.oid
-    and (x.confupdtype in ('c', 'n', 'd') or x.confdeltype in ('c', 'n', 'd'))) fk on true
+  from (
+    select x.conname, x.confrelid = c.oid as own, count(*) over () as actions
+    from pg_constraint x
+    where x.contype = 'f' and x.conrelid = c.oid
+      and (x.confupdtype in ('c', 'n', 'd') or x.confdeltype in ('c', 'n', 'd'))) x
+  where x.own or x.actions > 1) fk on true
 left join lateral (
   select json_agg(json_build_object('oid', lc.oid::int8, 'schema', ln.nspname, 'name', lc.relname, 'kind', lc.relkind,
     'ready', exists (select from pg_trigger g join pg_proc p on p.oid = g.tgfoid

@@ -47,8 +47,8 @@ pub(super) struct Source {
     pub(super) indexes: Vec<Index>,
     /// The user's AFTER triggers of any level.
     pub(super) after_triggers: Vec<String>,
-    /// Foreign keys onto the table itself that write it (cascade, set null, set default).
-    pub(super) self_actions: Vec<String>,
+    /// Foreign keys that write the table (cascade, set null, set default) beside another writing of the same statement.
+    pub(super) actions: Vec<String>,
     /// Partitions at every depth, sub-partitioned ones among them.
     pub(super) leaves: Vec<Leaf>,
 }

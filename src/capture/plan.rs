@@ -395,8 +395,13 @@ fn accept(source: &Source, wanted: Wanted<'_>) -> Result<(String, Vec<KeyColumn>
         if let Some(trigger) = source.after_triggers.first() {
             return Err((format!("mode statement is wrong beside AFTER triggers such as {trigger}"), way));
         }
-        if let Some(constraint) = source.self_actions.first() {
-            return Err((format!("mode statement is wrong where {constraint} writes the table itself"), way));
+        if let Some(constraint) = source.actions.first() {
+            return Err((
+                format!(
+                    "mode statement is wrong where {constraint} writes the table in the middle of a statement"
+                ),
+                way,
+            ));
         }
         if source.has_virtual {
             return no("mode statement does not see virtual generated columns", way);

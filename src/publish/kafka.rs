@@ -8,10 +8,11 @@ use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 
 use super::PublishError;
 use super::acks::{Acks, Moved, NotConfirmed, TooLarge};
+use super::poller::Poller;
 use crate::config;
 use crate::wire::Envelope;
 
@@ -124,7 +125,8 @@ impl SendError {
 /// A producer, transactional or idempotent.
 pub(super) struct Producer {
     pipeline: String,
-    producer: ThreadedProducer<Context>,
+    producer: Arc<BaseProducer<Context>>,
+    poller: Poller,
     acks: Arc<Acks>,
     transactional: bool,
 }
@@ -161,10 +163,13 @@ impl Producer {
 
     fn create(client: &ClientConfig, pipeline: &str, transactional: bool) -> Result<Self, PublishError> {
         let acks = Arc::new(Acks::default());
-        let producer = client
-            .create_with_context(Context(Arc::clone(&acks)))
-            .map_err(|source| PublishError::Kafka { what: "creating the producer", source })?;
-        Ok(Self { pipeline: pipeline.to_owned(), producer, acks, transactional })
+        let creating = |source| PublishError::Kafka { what: "creating the producer", source };
+        let producer: BaseProducer<Context> =
+            client.create_with_context(Context(Arc::clone(&acks))).map_err(creating)?;
+        let producer = Arc::new(producer);
+        let poller = Poller::start(Arc::clone(&producer))
+            .map_err(|error| creating(KafkaError::ClientCreation(error.to_string())))?;
+        Ok(Self { pipeline: pipeline.to_owned(), producer, poller, acks, transactional })
     }
 
     /// Returns the number of a topic's partitions.
@@ -185,6 +190,7 @@ impl Producer {
     /// Begins a part: forgets the acknowledgements of the last one.
     pub(super) fn begin(&self) -> Result<(), PublishError> {
         self.acks.begin();
+        self.poller.wake();
         if self.transactional {
             self.producer
                 .begin_transaction()
@@ -236,11 +242,17 @@ impl Producer {
         self.acks.moved()
     }
 
-    /// Commits. A time-out is asked again: the broker may have committed, so nothing is ever aborted here.
+    /// Ends a part whose messages are acknowledged: commits, where there are transactions. A time-out is asked again: the
+    /// broker may have committed, so nothing is ever aborted here.
     pub(super) fn commit(&self) -> Result<(), PublishError> {
-        if !self.transactional {
-            return Ok(());
+        if self.transactional {
+            self.commit_transaction()?;
         }
+        self.poller.rest();
+        Ok(())
+    }
+
+    fn commit_transaction(&self) -> Result<(), PublishError> {
         // The client flushes before it commits. Where the last acknowledged messages are still being handed back, that
         // flush takes its full 100 ms; handing them back takes microseconds.
         let soon = Instant::now() + HANDED_BACK;

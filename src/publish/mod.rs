@@ -6,6 +6,7 @@
 mod acks;
 mod cuts;
 mod kafka;
+mod poller;
 mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,7 +159,7 @@ pub struct Publisher {
     epoch: u64,
     tombstones: bool,
     identity: Identity,
-    /// They take turns: the messages of the next part are sent while the last one is being committed.
+    /// Two producers in turn: the messages of the next part are sent while the last one is being committed.
     producers: Vec<Arc<Producer>>,
     /// The producers that have no part under way, in the order in which they became free.
     free: mpsc::Receiver<usize>,
@@ -174,11 +175,6 @@ pub struct Publisher {
 
 const CUTS: usize = 0;
 const SCHEMAS: usize = 1;
-/// Transactional producers. A coordinator that still writes the markers of an id's last transaction refuses the next one,
-/// and the client then waits 20 ms.
-const TRANSACTIONAL: usize = 4;
-/// Idempotent ones: of two parts one is being sent, the other one's cut.
-const IDEMPOTENT: usize = 2;
 /// Longest wait for the broker's confirmation of one part.
 const CONFIRM: Duration = Duration::from_secs(120);
 
@@ -190,11 +186,7 @@ impl Publisher {
             Delivery::ExactlyOnce => Producer::transactional(&config.kafka, &config.pipeline, i),
             Delivery::AtLeastOnce => Producer::idempotent(&config.kafka, &config.pipeline),
         };
-        let turns = match config.kafka.delivery {
-            Delivery::ExactlyOnce => TRANSACTIONAL,
-            Delivery::AtLeastOnce => IDEMPOTENT,
-        };
-        let producers = (0..turns).map(|turn| open(turn).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+        let producers = vec![Arc::new(open(0)?), Arc::new(open(1)?)];
         let (release, free) = mpsc::channel();
         for producer in 0..producers.len() {
             release.send(producer).ok();
@@ -269,7 +261,7 @@ impl Publisher {
     /// Sends the messages of one part and waits until the broker has acknowledged them. They do not count before
     /// [`Staged::finish`], which has to be called in the order of the parts.
     ///
-    /// Waits while every producer has a part under way.
+    /// Waits while both producers have a part under way.
     pub fn stage(&mut self, window: &Window) -> Result<Staged, PublishError> {
         self.announce(&window.tables)?;
         let slots = self.slots(&window.tables)?;

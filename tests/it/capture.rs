@@ -234,6 +234,14 @@ async fn a_key_that_moves_among_many_that_stay_is_logged_before_them() {
         let wrong = "select count(*) from t left join cdc.t_cdc l on (l.id, l.part) = (t.id, t.part) and l.cdc_op in ('U', 'I')
             where l.v is distinct from t.v";
         assert_eq!(value(&client, wrong).await, "0", "{mode}");
+        // Of one row alone.
+        let all = "select string_agg(cdc_op::text || id || part || coalesce(v, ''), ' ' order by cdc_id) from cdc.t_cdc";
+        run(
+            &client,
+            "delete from cdc.t_cdc; update t set v = 'd' where id = 7; update t set part = 'r' where id = 7",
+        )
+        .await;
+        assert_eq!(value(&client, all).await, "U7pd D7p I7rd", "{mode}");
     }
 }
 
@@ -570,6 +578,10 @@ async fn statement_mode_is_refused_beside_triggers_that_could_write_the_table() 
         trigger("row"),
         trigger("statement"),
         "create table t (id int primary key, up int references t on delete cascade)".into(),
+        // Both write it in one statement of p, each some of its rows, some of them twice.
+        "create table p (id int primary key); create table t (id int primary key,
+            a int references p on delete set null, b int references p on delete cascade)"
+            .into(),
         "create table t (id numeric primary key)".into(),
     ] {
         let db = TestDb::create(Which::Source).await;
