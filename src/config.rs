@@ -1,12 +1,13 @@
 //! The configuration: one TOML file, every key also as `TRIPLINE__SECTION__KEY` in the environment.
 
 mod load;
+pub(crate) mod secret;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -276,7 +277,7 @@ impl Default for Apply {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClickHouse {
-    /// `http://host:8123`.
+    /// `http://host:8123` or `https://host:8443`.
     pub url: String,
     /// Database; created when missing.
     pub database: String,
@@ -286,6 +287,8 @@ pub struct ClickHouse {
     pub password: Option<SecretString>,
     /// File that holds the password instead.
     pub password_file: Option<PathBuf>,
+    /// PEM file with the authority that an `https` server's certificate must come from; the system's without.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Default for ClickHouse {
@@ -296,6 +299,7 @@ impl Default for ClickHouse {
             user: "default".into(),
             password: None,
             password_file: None,
+            ca_file: None,
         }
     }
 }
@@ -433,6 +437,18 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
+    /// Others than its owner and group have access to a file with a secret.
+    #[error(
+        "{} holds a secret, and every user of this machine has access to it (mode {mode:04o}): run chmod 0640 {}",
+        path.display(),
+        shell_quoted(path)
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// The file has an unknown key, a wrong type or broken syntax; the cause names key, line and what is allowed.
     #[error("{}: {message}", path.display())]
     File {
@@ -457,6 +473,11 @@ pub enum ConfigError {
         /// What is wrong and what is allowed.
         why: String,
     },
+}
+
+/// Returns a path as one word for a shell.
+fn shell_quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 impl Config {

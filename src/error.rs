@@ -138,7 +138,9 @@ impl Error {
 
 fn session(error: &SessionError) -> Disposition {
     match error {
-        SessionError::Url { .. } => Disposition::Halt,
+        SessionError::Url { .. } | SessionError::Tls { .. } | SessionError::Distrust { .. } => {
+            Disposition::Halt
+        }
         SessionError::Connect { source, .. } => postgres(source),
     }
 }

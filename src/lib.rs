@@ -21,7 +21,7 @@
 //! follow it and never lead: the offset file after Kafka, `tripline.positions` with the rows, the group after ClickHouse.
 //!
 //! [`config`], [`event`], [`position`], [`table`], [`selection`], [`rename`] and [`wire`] are the vocabulary: pure, without I/O.
-//! [`session`] opens PostgreSQL sessions, [`verify`] compares the targets with the source, [`runtime`] runs the daemons, [`error`] decides
+//! [`session`] opens PostgreSQL sessions, [`tls`] says whom connections trust, [`verify`] compares the targets with the source, [`runtime`] runs the daemons, [`error`] decides
 //! what an error means, [`cli`] is what people type, [`failpoint`] where tests let it die. docs/architecture.md has the
 //! invariants, docs/tail.md the proof.
 
@@ -33,6 +33,7 @@ pub mod selection;
 pub mod rename;
 pub mod wire;
 pub mod session;
+pub mod tls;
 pub mod capture;
 pub mod tail;
 pub mod publish;

@@ -1,7 +1,15 @@
 //! PostgreSQL sessions: how they are opened, and the settings under which text is exact.
 
+mod tls;
+
 pub use tokio_postgres::Client;
-use tokio_postgres::{NoTls, SimpleQueryMessage};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{CancelToken, Config, SimpleQueryMessage};
+
+use self::tls::Settings;
+use crate::error::chain;
+use crate::tls::{Refusal, TlsError};
 
 /// Settings under which PostgreSQL's text of every value reads back equal, whatever the role's defaults are.
 /// For `set local` in each pass of the tail (a transaction pooler may sit in between) and for the applier's session.
@@ -36,6 +44,25 @@ pub enum SessionError {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// What the URL says about TLS cannot be used.
+    #[error("the {which} url")]
+    Tls {
+        /// `source` or `destination`.
+        which: &'static str,
+        /// Which parameter, and why.
+        #[source]
+        source: TlsError,
+    },
+    /// One side does not trust the other, and waiting does not help.
+    #[error("cannot connect to the {which} PostgreSQL at {address}: {why}")]
+    Distrust {
+        /// `source` or `destination`.
+        which: &'static str,
+        /// Host, port and database.
+        address: String,
+        /// What is wrong and the way out.
+        why: String,
+    },
     /// The server did not take the connection.
     #[error("cannot connect to the {which} PostgreSQL at {address}")]
     Connect {
@@ -49,11 +76,24 @@ pub enum SessionError {
     },
 }
 
+/// Reads a URL.
+fn parse(which: &'static str, url: &str) -> Result<(Config, Settings), SessionError> {
+    let (rest, settings) = Settings::take(url).map_err(|source| SessionError::Tls { which, source })?;
+    let mut config: Config = rest.parse().map_err(|source| SessionError::Url { which, source })?;
+    // As for libpq: nobody listens in between.
+    #[cfg(unix)]
+    if config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)))
+        && config.get_hostaddrs().is_empty()
+    {
+        config.ssl_mode(SslMode::Disable);
+    }
+    Ok((config, settings))
+}
+
 /// Opens a session to the `which` ("source" or "destination") server and drives it on its own task, which ends with
-/// the client.
+/// the client. The URL has libpq's parameters for TLS.
 pub async fn connect(which: &'static str, url: &str, purpose: &str) -> Result<Client, SessionError> {
-    let mut config: tokio_postgres::Config =
-        url.parse().map_err(|source| SessionError::Url { which, source })?;
+    let (mut config, settings) = parse(which, url)?;
     config.application_name(format!("tripline {purpose}"));
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(std::time::Duration::from_secs(10));
@@ -70,11 +110,15 @@ pub async fn connect(which: &'static str, url: &str, purpose: &str) -> Result<Cl
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(std::time::Duration::from_secs(120));
     }
-    let (client, connection) = config.connect(NoTls).await.map_err(|source| SessionError::Connect {
-        which,
-        address: address(&config),
-        source,
-    })?;
+    let refusal = Refusal::default();
+    let tls = settings.connector(&refusal).map_err(|source| SessionError::Tls { which, source })?;
+    let mut opened = config.connect(tls.clone()).await;
+    if config.get_ssl_mode() == SslMode::Prefer && opened.as_ref().is_err_and(is_about_tls) {
+        // As libpq does: TLS was only preferred.
+        config.ssl_mode(SslMode::Disable);
+        opened = config.connect(tls).await.or(opened);
+    }
+    let (client, connection) = opened.map_err(|error| explain(which, &config, &refusal, error))?;
     tokio::spawn(async move {
         // The error reaches whoever uses the client; here it would be said twice.
         if let Err(error) = connection.await {
@@ -82,6 +126,54 @@ pub async fn connect(which: &'static str, url: &str, purpose: &str) -> Result<Cl
         }
     });
     Ok(client)
+}
+
+/// Cancels what a session is doing, over a connection that is as safe as its own; `url` is the one it was opened with.
+pub(crate) async fn cancel(which: &'static str, url: &str, token: &CancelToken) -> Result<(), SessionError> {
+    let (config, settings) = parse(which, url)?;
+    let refusal = Refusal::default();
+    let tls = settings.connector(&refusal).map_err(|source| SessionError::Tls { which, source })?;
+    token.cancel_query(tls).await.map_err(|error| explain(which, &config, &refusal, error))
+}
+
+/// Tells whether the same may be allowed without TLS: the handshake failed, or pg_hba.conf refused.
+fn is_about_tls(error: &tokio_postgres::Error) -> bool {
+    let refused = error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+    refused || error.to_string() == "error performing TLS handshake"
+}
+
+/// Says why a connection could not be opened, and the way out where it is about trust.
+fn explain(
+    which: &'static str,
+    config: &Config,
+    refusal: &Refusal,
+    source: tokio_postgres::Error,
+) -> SessionError {
+    let address = address(config);
+    let text = chain(&source);
+    let why = if let Some(why) = refusal.take("sslrootcert") {
+        why
+    } else if text.contains("server does not support TLS") {
+        "the server offers no TLS, which sslmode asks for: set ssl = on there, or give sslmode=disable in a network \
+         that nobody listens in"
+            .into()
+    } else if text.contains("no hostname provided") {
+        "TLS needs the server's name: give host beside hostaddr".into()
+    } else if text.contains(" alert ") && (text.contains("certificate") || text.contains("unknown ca")) {
+        format!("the server does not accept the certificate of sslcert, or asks for one: {text}")
+    } else if text.contains("channel binding") {
+        format!(
+            "{text}: channel_binding=require needs TLS and a password that the server keeps as scram-sha-256"
+        )
+    } else if source.code().is_none()
+        && ["authentication error", "invalid configuration"].contains(&&*source.to_string())
+    {
+        // The password is missing, or the server asks for something else.
+        text
+    } else {
+        return SessionError::Connect { which, address, source };
+    };
+    SessionError::Distrust { which, address, why }
 }
 
 /// Returns the statement that lifts `transaction_timeout` for one transaction, empty where the server has no such
@@ -95,11 +187,11 @@ pub(crate) async fn lift_transaction_timeout(client: &Client) -> Result<&'static
 }
 
 /// Returns `host:port/database` of a connection, for messages.
-fn address(config: &tokio_postgres::Config) -> String {
+fn address(config: &Config) -> String {
     let host = match config.get_hosts().first() {
-        Some(tokio_postgres::config::Host::Tcp(host)) => host.clone(),
+        Some(Host::Tcp(host)) => host.clone(),
         #[cfg(unix)]
-        Some(tokio_postgres::config::Host::Unix(path)) => path.display().to_string(),
+        Some(Host::Unix(path)) => path.display().to_string(),
         None => "localhost".into(),
     };
     let port = config.get_ports().first().copied().unwrap_or(5432);

@@ -9,7 +9,7 @@ use config::{Value, ValueKind};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, secret};
 
 /// Prefix of the overriding environment variables, and what separates section and key.
 const ENV_PREFIX: &str = "TRIPLINE__";
@@ -55,15 +55,27 @@ impl Config {
             path: path.to_owned(),
             message: file_message(text, &error),
         })?;
-        let environment = environment.into_iter().map(|(name, value)| (name.into(), value.into()));
-        let variables = Variable::all(environment)?;
+        let environment: Vec<(OsString, OsString)> =
+            environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let credentials = environment.iter().find(|(name, _)| name == secret::DIRECTORY);
+        let credentials = credentials.map(|(_, directory)| PathBuf::from(directory));
+        let variables = Variable::all(environment.into_iter())?;
         let mut config = merge(text, &variables).map_err(|error| blame(text, &variables, &error))?;
-        config.read_secret_files()?;
+        config.read_secret_files(credentials.as_deref())?;
         config.validate()?;
         Ok(config)
     }
 
-    fn read_secret_files(&mut self) -> Result<(), ConfigError> {
+    /// `credentials` is where relative paths are looked for first.
+    fn read_secret_files(&mut self, credentials: Option<&Path>) -> Result<(), ConfigError> {
+        let read_secret = |key, value: &mut Option<SecretString>, file: Option<&Path>| {
+            let Some(path) = file else { return Ok(()) };
+            if value.is_some() {
+                return Err(both(key));
+            }
+            *value = Some(read_line(path, credentials)?.into());
+            Ok(())
+        };
         read_secret("source.url", &mut self.source.url, self.source.url_file.as_deref())?;
         if let Some(destination) = &mut self.destination {
             read_secret("destination.url", &mut destination.url, destination.url_file.as_deref())?;
@@ -77,9 +89,9 @@ impl Config {
         let twins: Vec<String> = options.keys().filter(|key| key.ends_with(FILE_SUFFIX)).cloned().collect();
         for twin in twins {
             let path = PathBuf::from(options.remove(&twin).unwrap_or_default());
-            let text = read(&path)?;
+            let value = read_line(&path, credentials)?;
             let key = twin.strip_suffix(FILE_SUFFIX).unwrap_or(&twin).to_owned();
-            if options.insert(key, first_line(&text)).is_some() {
+            if options.insert(key, value).is_some() {
                 return Err(both("kafka.options"));
             }
         }
@@ -168,22 +180,10 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
-fn read_secret(
-    key: &'static str,
-    value: &mut Option<SecretString>,
-    file: Option<&Path>,
-) -> Result<(), ConfigError> {
-    let Some(path) = file else { return Ok(()) };
-    if value.is_some() {
-        return Err(both(key));
-    }
-    *value = Some(first_line(&read(path)?).into());
-    Ok(())
-}
-
-/// Takes away the line feed that editors put behind a secret.
-fn first_line(text: &str) -> String {
-    text.trim_end_matches(['\n', '\r']).to_owned()
+/// Reads a secret without the line feed that editors put behind it.
+fn read_line(path: &Path, credentials: Option<&Path>) -> Result<String, ConfigError> {
+    let text = secret::read(&secret::locate(path, credentials))?;
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 fn both(key: &'static str) -> ConfigError {

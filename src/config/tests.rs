@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::*;
@@ -192,6 +193,15 @@ fn secrets_come_from_files_too_and_never_from_two_places() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("secret");
     std::fs::write(&file, "from-file\r\n").unwrap();
+    let text = format!(
+        "pipeline = 'shop'\nmask.salt_file = '{}'\nkafka.bootstrap_servers = 'k:1'\n",
+        file.display()
+    );
+    has(&load(&text, &[]).unwrap_err().to_string(), &["chmod 0640", "secret", "0644"]);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o440)).unwrap();
+    let text = text.replace(file.to_str().unwrap(), "secret");
+    let credentials = [("CREDENTIALS_DIRECTORY", dir.path().to_str().unwrap())];
+    assert_eq!(load(&text, &credentials).unwrap().mask.salt.unwrap().expose_secret(), "from-file");
     let file = file.to_str().unwrap();
     let config = load(
         LEAST,

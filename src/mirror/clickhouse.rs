@@ -5,12 +5,18 @@ use std::time::Duration;
 
 use clickhouse::error::Error;
 use clickhouse::{Client, Compression, RowOwned, RowRead};
+use hyper_openssl::client::legacy::HttpsConnector;
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use secrecy::ExposeSecret;
 
-use super::error::{NAME, ServerError};
+use super::error::{self, NAME, ServerError};
 use crate::config;
 use crate::consume::TargetError;
+use crate::error::chain;
 use crate::failpoint;
+use crate::tls::{self, Refusal, TlsError};
 
 /// Longest wait until the server takes the next piece of an insert.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
@@ -20,15 +26,22 @@ const INSERT_TIMEOUT: Duration = Duration::from_secs(600);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait for a statement that goes through a whole table.
 const LONG_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Time after which the kernel asks whether a quiet server is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Longest time that a connection waits for its next use: below the three seconds after which a server may close it.
+const IDLE: Duration = Duration::from_secs(2);
 /// Bytes of rows that are compressed and sent at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// A ClickHouse server. Opens connections as it needs them.
 #[derive(Clone)]
 pub(super) struct Server {
-    client: Client,
+    /// Or why there is none.
+    client: Result<Client, String>,
     /// Where it is, for messages.
     url: String,
+    /// Of its certificate.
+    refusal: Refusal,
 }
 
 impl fmt::Debug for Server {
@@ -38,27 +51,47 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// Takes address, user and password from the configuration; no I/O. No database is named, because it may not
-    /// exist yet: all statements use qualified names.
+    /// Takes address, user, password and authority from the configuration; connects to nobody. No database is named,
+    /// because it may not exist yet: all statements use qualified names.
     pub(super) fn new(config: &config::ClickHouse) -> Self {
-        let mut client = Client::default()
-            .with_url(&config.url)
-            .with_user(&config.user)
-            .with_compression(Compression::Lz4)
-            .with_product_info("tripline", env!("CARGO_PKG_VERSION"))
-            // Answer only when it is done, so that a late error is an error and not the end of a good answer.
-            .with_setting("wait_end_of_query", "1");
-        if let Some(password) = &config.password {
-            client = client.with_password(password.expose_secret());
-        }
+        let refusal = Refusal::default();
+        let client = connector(config, &refusal).map_err(|error| chain(&error)).map(|connector| {
+            let http = HttpClient::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).build(connector);
+            let client = Client::with_http_client(http)
+                .with_url(&config.url)
+                .with_user(&config.user)
+                .with_compression(Compression::Lz4)
+                .with_product_info("tripline", env!("CARGO_PKG_VERSION"))
+                // Answer only when it is done, so that a late error is an error and not the end of a good answer.
+                .with_setting("wait_end_of_query", "1");
+            match &config.password {
+                Some(password) => client.with_password(password.expose_secret()),
+                None => client,
+            }
+        });
         // Parameters of the URL may be secrets.
         let url = config.url.split('?').next().unwrap_or_default().to_owned();
-        Self { client, url }
+        Self { client, url, refusal }
+    }
+
+    fn client(&self) -> Result<&Client, TargetError> {
+        self.client.as_ref().map_err(|why| error::setup(format!("clickhouse.{why}")))
     }
 
     /// Says what an error means, and at which server.
     fn explain(&self, what: &str, error: Error) -> TargetError {
-        explain(&format!("{what} at {}", self.url), error)
+        let what = format!("{what} at {}", self.url);
+        if matches!(error, Error::Network(_)) {
+            if let Some(why) = self.refusal.take("clickhouse.ca_file") {
+                return error::setup(format!("cannot {what}: {why}"));
+            }
+            if chain(&error).contains("wrong version number") {
+                return error::setup(format!(
+                    "cannot {what}: nobody speaks TLS there; give clickhouse.url the https port, which is 8443 as a rule"
+                ));
+            }
+        }
+        explain(&what, error)
     }
 
     /// Runs a statement without rows in it. `what` says what it is for.
@@ -72,7 +105,7 @@ impl Server {
     }
 
     async fn execute_within(&self, limit: Duration, what: &str, sql: &str) -> Result<(), TargetError> {
-        let done = tokio::time::timeout(limit, self.client.query_raw(sql).execute()).await;
+        let done = tokio::time::timeout(limit, self.client()?.query_raw(sql).execute()).await;
         done.unwrap_or(Err(Error::TimedOut)).map_err(|error| self.explain(what, error))
     }
 
@@ -100,15 +133,16 @@ impl Server {
         what: &str,
         sql: &str,
     ) -> Result<Vec<T>, TargetError> {
-        let rows = tokio::time::timeout(limit, self.client.query_raw(sql).fetch_all::<T>()).await;
+        let rows = tokio::time::timeout(limit, self.client()?.query_raw(sql).fetch_all::<T>()).await;
         rows.unwrap_or(Err(Error::TimedOut)).map_err(|error| self.explain(what, error))
     }
 
     /// Inserts rows in the format that `sql` names. `Ok(())` means that the server has them all; after an error it
     /// may have them or not.
     pub(super) async fn insert(&self, sql: &str, token: &str, body: &[u8]) -> Result<(), InsertError> {
-        let mut insert = self
-            .client
+        let client =
+            self.client.as_ref().map_err(|why| InsertError::Connection(Error::Custom(why.clone())))?;
+        let mut insert = client
             .insert_formatted_with(sql)
             // On by default in new servers: rows would be acknowledged from a buffer in memory.
             .with_setting("async_insert", "0")
@@ -125,6 +159,18 @@ impl Server {
         failpoint::hit("mirror::after-insert");
         Ok(())
     }
+}
+
+/// Makes what connects, with TLS when the URL says so.
+fn connector(
+    config: &config::ClickHouse,
+    refusal: &Refusal,
+) -> Result<HttpsConnector<HttpConnector>, TlsError> {
+    let mut connector = HttpConnector::new();
+    connector.set_keepalive(Some(KEEPALIVE));
+    connector.enforce_http(false);
+    let tls = tls::builder("ca_file", config.ca_file.as_deref(), refusal)?;
+    Ok(HttpsConnector::with_connector(connector, tls)?)
 }
 
 /// An insert that failed, or whose outcome is not known.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use futures_util::StreamExt;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::load::{Ended, KeyColumn, Request};
 use super::sql::{Prepared, WindowQuery};
@@ -344,8 +344,7 @@ impl Session {
     /// Gives up a statement whose rows are being read. The rest may be gigabytes: it ends instead of being read into
     /// nothing. A cancellation can arrive late and hit whatever comes next in the session, so nothing does.
     async fn cut_short(&mut self) -> Result<(), TailError> {
-        let cancel = self.client.cancel_token();
-        cancel.cancel_query(NoTls).await.map_err(failed("cancelling a large window"))?;
+        session::cancel("source", &self.url, &self.client.cancel_token()).await?;
         self.client = connect(&self.url).await?;
         Ok(())
     }

@@ -222,7 +222,7 @@ pub(super) fn setup(what: &str, error: tokio_postgres::Error) -> TargetError {
 /// Judges an error of opening the session.
 pub(super) fn connecting(error: SessionError) -> TargetError {
     let refused = match &error {
-        SessionError::Url { .. } => true,
+        SessionError::Url { .. } | SessionError::Tls { .. } | SessionError::Distrust { .. } => true,
         // Wrong password, no such role or database: waiting does not help.
         SessionError::Connect { source, .. } => {
             source.code().is_some_and(|code| code.code().starts_with("28") || code.code() == "3D000")
