@@ -198,6 +198,7 @@ fn publish(error: &PublishError) -> Disposition {
         }
         PublishError::TooLarge { .. }
         | PublishError::Fenced { .. }
+        | PublishError::Distrust { .. }
         | PublishError::NoTopic { .. }
         | PublishError::Contradiction { .. }
         | PublishError::OtherPipeline { .. }

@@ -15,7 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::{ConsumeError, Positions, Share};
 use crate::config::{self, Config};
 use crate::event::{Images, Op};
-use crate::publish::{client_config, patiently, room_for_a_message};
+use crate::publish::{client_config, patiently, room_for_a_message, without_value};
 use crate::wire::{Envelope, Stamp, cuts_topic, schemas_topic};
 
 /// Longest wait for an answer of the cluster.
@@ -87,7 +87,7 @@ impl std::fmt::Debug for Reader {
 }
 
 pub(super) fn failed(what: &'static str) -> impl Fn(KafkaError) -> ConsumeError {
-    move |source| ConsumeError::Kafka { what, source }
+    move |source| ConsumeError::Kafka { what, source: without_value(source) }
 }
 
 /// Consumers read committed messages only and never reset by themselves.

@@ -13,6 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _,
 use super::PublishError;
 use super::acks::{Acks, Moved, NotConfirmed, TooLarge};
 use super::poller::Poller;
+use super::topics::failed;
 use crate::config;
 use crate::wire::Envelope;
 
@@ -35,6 +36,17 @@ pub(crate) fn client_config(kafka: &config::Kafka) -> ClientConfig {
         client.set(name, value);
     }
     client
+}
+
+/// Takes the value of a property out of librdkafka's complaint about it: it may be a password.
+pub(crate) fn without_value(error: KafkaError) -> KafkaError {
+    match error {
+        KafkaError::ClientConfig(result, why, key, value) => {
+            let why = if value.is_empty() { why } else { why.replace(&value, "…") };
+            KafkaError::ClientConfig(result, why, key, String::new())
+        }
+        other => other,
+    }
 }
 
 /// Asks, and asks again for a few seconds while what was just created, or a broker that just started, finds its place.
@@ -163,9 +175,9 @@ impl Producer {
 
     fn create(client: &ClientConfig, pipeline: &str, transactional: bool) -> Result<Self, PublishError> {
         let acks = Arc::new(Acks::default());
-        let creating = |source| PublishError::Kafka { what: "creating the producer", source };
+        let creating = failed("creating the producer");
         let producer: BaseProducer<Context> =
-            client.create_with_context(Context(Arc::clone(&acks))).map_err(creating)?;
+            client.create_with_context(Context(Arc::clone(&acks))).map_err(&creating)?;
         let producer = Arc::new(producer);
         let poller = Poller::start(Arc::clone(&producer))
             .map_err(|error| creating(KafkaError::ClientCreation(error.to_string())))?;

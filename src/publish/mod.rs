@@ -7,6 +7,7 @@ mod acks;
 mod cuts;
 mod kafka;
 mod poller;
+mod reach;
 mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,9 +24,10 @@ use crate::wire::{CUT_FORMAT, Chunk, Cut, Range, Stamp, cuts_topic, data_topic, 
 
 use acks::TooLarge;
 use kafka::{Producer, Record};
-pub(crate) use kafka::{client_config, patiently, room_for_a_message};
+pub(crate) use kafka::{client_config, patiently, room_for_a_message, without_value};
 
 pub use cuts::{Recorded, read_cuts, read_last_cut};
+pub use reach::distrust;
 pub use topics::{create_topics, delete_group, delete_topics, missing_topics};
 
 /// Rows of the last part that the position remembers, for recognising the source after a restart.
@@ -46,11 +48,19 @@ pub enum PublishError {
     /// No broker answered a command.
     #[error("Kafka: no broker answers at {servers}")]
     Unreachable {
-        /// `kafka.bootstrap_servers`.
+        /// `kafka.bootstrap_servers`, and what the last attempt said.
         servers: String,
         /// Why.
         #[source]
         source: rdkafka::error::KafkaError,
+    },
+    /// A broker and we do not trust each other.
+    #[error("Kafka: {broker}: {why}")]
+    Distrust {
+        /// `host:port`.
+        broker: String,
+        /// What is wrong and the way out.
+        why: String,
     },
     /// A message was given up by the producer.
     #[error("Kafka did not take a message of pass {pass}: {why}")]

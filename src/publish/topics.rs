@@ -5,11 +5,11 @@ use std::time::Duration;
 use backon::{BlockingRetryable, ConstantBuilder};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::PublishError;
-use super::kafka::client_config;
+use super::kafka::{client_config, without_value};
+use super::reach::reach;
 use crate::config::Config;
 use crate::table::TableName;
 use crate::wire::{cuts_topic, data_topic, schemas_topic};
@@ -22,16 +22,8 @@ pub(super) const NEW_TOPIC_TRIES: usize = 100;
 /// Pause between two looks.
 pub(super) const NEW_TOPIC_PAUSE: Duration = Duration::from_millis(100);
 
-/// Longest wait for the first answer to a command: a person is waiting.
-const REACH: Duration = Duration::from_secs(5);
-
 pub(super) fn failed(what: &'static str) -> impl Fn(KafkaError) -> PublishError {
-    move |source| PublishError::Kafka { what, source }
-}
-
-fn unreachable(config: &Config) -> impl FnOnce(KafkaError) -> PublishError {
-    let servers = config.kafka.bootstrap_servers.clone();
-    move |source| PublishError::Unreachable { servers, source }
+    move |source| PublishError::Kafka { what, source: without_value(source) }
 }
 
 fn admin(config: &Config) -> Result<AdminClient<DefaultClientContext>, PublishError> {
@@ -51,8 +43,8 @@ fn wanted(config: &Config, tables: &[TableName]) -> Vec<(String, i32, String)> {
 
 /// Creates the topics that are missing; returns their names. Topics that exist are left as they are.
 pub async fn create_topics(config: &Config, tables: &[TableName]) -> Result<Vec<String>, PublishError> {
+    tokio::task::block_in_place(|| reach(&config.kafka))?;
     let admin = admin(config)?;
-    tokio::task::block_in_place(|| admin.inner().fetch_metadata(None, REACH)).map_err(unreachable(config))?;
     let created = create(config, &admin, &wanted(config, tables)).await?;
     tokio::task::block_in_place(|| wait_for(&admin, &created))?;
     Ok(created)
@@ -150,9 +142,7 @@ pub async fn delete_group(config: &Config, group: &str) -> Result<(), PublishErr
 
 /// Returns the topics of these tables and the pipeline's own that do not exist. Blocking.
 pub fn missing_topics(config: &Config, tables: &[TableName]) -> Result<Vec<String>, PublishError> {
-    let client: BaseConsumer =
-        client_config(&config.kafka).create().map_err(failed("creating the client"))?;
-    let metadata = client.fetch_metadata(None, REACH).map_err(unreachable(config))?;
+    let (_, metadata) = reach(&config.kafka)?;
     let there = |name: &str| metadata.topics().iter().any(|topic| topic.name() == name);
     Ok(wanted(config, tables).into_iter().map(|(name, ..)| name).filter(|name| !there(name)).collect())
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Disposition, Error};
+use crate::publish::distrust;
 
 pub(crate) use applier::{clickhouse_target, postgres_target};
 pub use signals::stop_on_signals;
@@ -36,7 +37,9 @@ pub async fn run(config: Config, halves: Halves, stop: CancellationToken) -> Res
     let mut supervisor = Supervisor::new(stop);
     if halves != Halves::Apply {
         let config = Arc::clone(&config);
-        supervisor.spawn("publish", move |stop, ready| publisher::run(Arc::clone(&config), stop, ready));
+        supervisor.spawn("publish", move |stop, ready| {
+            trusted(Arc::clone(&config), publisher::run(Arc::clone(&config), stop, ready))
+        });
     }
     if halves != Halves::Publish {
         if config.destination.is_none() && config.clickhouse.is_none() && halves == Halves::Apply {
@@ -45,15 +48,27 @@ pub async fn run(config: Config, halves: Halves, stop: CancellationToken) -> Res
         if config.destination.is_some() {
             let config = Arc::clone(&config);
             supervisor.spawn("apply postgres", move |stop, ready| {
-                applier::postgres(Arc::clone(&config), stop, ready)
+                trusted(Arc::clone(&config), applier::postgres(Arc::clone(&config), stop, ready))
             });
         }
         if config.clickhouse.is_some() {
             let config = Arc::clone(&config);
             supervisor.spawn("apply clickhouse", move |stop, ready| {
-                applier::clickhouse(Arc::clone(&config), stop, ready)
+                trusted(Arc::clone(&config), applier::clickhouse(Arc::clone(&config), stop, ready))
             });
         }
     }
     supervisor.join().await
+}
+
+/// Runs a half. Before it is started again over and over, brokers that ask for TLS or a login are asked whether that is
+/// what is wrong: of librdkafka one only hears that no broker answers.
+async fn trusted(config: Arc<Config>, half: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    let result = half.await;
+    let Err(error) = &result else { return result };
+    if error.disposition() != Disposition::Retry || !config.kafka.options.contains_key("security.protocol") {
+        return result;
+    }
+    let asked = tokio::task::spawn_blocking(move || distrust(&config.kafka)).await;
+    asked.ok().flatten().map_or(result, |distrust| Err(distrust.into()))
 }

@@ -1,0 +1,90 @@
+//! The first question to a cluster. Who does not trust whom librdkafka only writes into its log: here it is listened to.
+
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
+
+use super::PublishError;
+use super::kafka::client_config;
+use super::topics::failed;
+use crate::config::Kafka;
+use crate::tls::{self, Refusal};
+
+/// Longest wait for the answer: a person is waiting.
+const REACH: Duration = Duration::from_secs(5);
+
+/// Keeps what librdkafka said last about a connection that failed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Witness(Arc<Mutex<Option<String>>>);
+
+impl ClientContext for Witness {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", facility, message);
+        if facility == "FAIL" {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for Witness {}
+
+/// Returns a client and what the cluster has. Blocking.
+pub(super) fn reach(kafka: &Kafka) -> Result<(BaseConsumer<Witness>, Metadata), PublishError> {
+    let witness = Witness::default();
+    let client: BaseConsumer<Witness> =
+        client_config(kafka).create_with_context(witness.clone()).map_err(failed("creating the client"))?;
+    match client.fetch_metadata(None, REACH) {
+        Ok(metadata) => Ok((client, metadata)),
+        Err(source) => {
+            let said = witness.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Err(explain(kafka, &said.unwrap_or_default(), source))
+        }
+    }
+}
+
+/// Tells whether brokers and we do not trust each other, which no waiting helps against. Blocking.
+pub fn distrust(kafka: &Kafka) -> Option<PublishError> {
+    reach(kafka).err().filter(|error| matches!(error, PublishError::Distrust { .. }))
+}
+
+/// Says what librdkafka's words mean, `[thrd:…]: sasl_ssl://host:port/id: why (after 3ms in state …)`.
+fn explain(kafka: &Kafka, said: &str, source: KafkaError) -> PublishError {
+    let said = said.split_once("]: ").map_or(said, |(_, said)| said);
+    let broker = said.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
+    let why = if said.contains("certificate verify failed") {
+        look_at_certificate(kafka, broker).unwrap_or_else(|| said.to_owned())
+    } else if said.contains("SASL authentication error") {
+        format!("{said}; check sasl.username, sasl.password and sasl.mechanism in [kafka.options]")
+    } else if said.contains(" alert ") && (said.contains("certificate") || said.contains("unknown ca")) {
+        format!(
+            "the broker does not accept the certificate of ssl.certificate.location in [kafka.options], or asks for \
+             one: {said}"
+        )
+    } else {
+        let separator = if said.is_empty() { "" } else { ", " };
+        let servers = format!("{}{separator}{said}", kafka.bootstrap_servers);
+        return PublishError::Unreachable { servers, source };
+    };
+    PublishError::Distrust { broker: broker.to_owned(), why }
+}
+
+/// Asks a broker for its certificate, because librdkafka does not say what is wrong with it.
+fn look_at_certificate(kafka: &Kafka, broker: &str) -> Option<String> {
+    const KEY: &str = "ssl.ca.location";
+    let refusal = Refusal::default();
+    let roots = kafka.options.get(KEY).map(Path::new);
+    let connector = tls::builder(KEY, roots, &refusal).ok()?.build();
+    let address = broker.to_socket_addrs().ok()?.next()?;
+    let stream = TcpStream::connect_timeout(&address, REACH).ok()?;
+    stream.set_read_timeout(Some(REACH)).ok()?;
+    let host = broker.rsplit_once(':')?.0;
+    connector.connect(host, stream).err()?;
+    refusal.take("ssl.ca.location in [kafka.options]")
+}
