@@ -46,7 +46,7 @@ impl Refusal {
             10 => "it, or its authority's, has expired; have it renewed there, and look at this machine's clock"
                 .to_owned(),
             // The chain ends at nobody, or at somebody, who is not known here.
-            2 | 18..=21 => format!("nobody trusted here has signed it; name the file with its authority's certificate by {roots}"),
+            2 | 7 | 18..=21 | 30 => format!("nobody trusted here has signed it; name the file with its authority's certificate by {roots}"),
             62 | 64 => {
                 "it is for other names; connect by a host name that stands in it, or have one issued for this name"
                     .to_owned()

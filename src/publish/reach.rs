@@ -19,16 +19,18 @@ use crate::tls::{self, Refusal};
 
 /// Longest wait for the answer: a person is waiting.
 const REACH: Duration = Duration::from_secs(5);
+/// Longest wait for the next line of librdkafka's log, and most lines and errors that are listened to.
+const LISTEN: (Duration, usize) = (Duration::from_millis(20), 20);
 
-/// Keeps what librdkafka said last about a connection that failed.
+/// Keeps what librdkafka says about connections that failed.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Witness(Arc<Mutex<Option<String>>>);
+pub(super) struct Witness(Arc<Mutex<Vec<String>>>);
 
 impl ClientContext for Witness {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(target: "librdkafka", facility, message);
         if facility == "FAIL" {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.to_owned());
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(message.to_owned());
         }
     }
 }
@@ -43,8 +45,13 @@ pub(super) fn reach(kafka: &Kafka) -> Result<(BaseConsumer<Witness>, Metadata), 
     match client.fetch_metadata(None, REACH) {
         Ok(metadata) => Ok((client, metadata)),
         Err(source) => {
-            let said = witness.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-            Err(explain(kafka, &said.unwrap_or_default(), source))
+            for _ in 0..LISTEN.1 {
+                if client.poll(LISTEN.0).is_none() {
+                    break;
+                }
+            }
+            let said = std::mem::take(&mut *witness.0.lock().unwrap_or_else(PoisonError::into_inner));
+            Err(explain(kafka, &said, source))
         }
     }
 }
@@ -54,9 +61,19 @@ pub fn distrust(kafka: &Kafka) -> Option<PublishError> {
     reach(kafka).err().filter(|error| matches!(error, PublishError::Distrust { .. }))
 }
 
-/// Says what librdkafka's words mean, `[thrd:…]: sasl_ssl://host:port/id: why (after 3ms in state …)`.
-fn explain(kafka: &Kafka, said: &str, source: KafkaError) -> PublishError {
-    let said = said.split_once("]: ").map_or(said, |(_, said)| said);
+/// Says what librdkafka's lines mean.
+fn explain(kafka: &Kafka, said: &[String], source: KafkaError) -> PublishError {
+    // `[thrd:…]: sasl_ssl://host:port/id: why (after 3ms in state …)`
+    let said: Vec<&str> =
+        said.iter().map(|line| line.split_once("]: ").map_or(line.as_str(), |(_, said)| said)).collect();
+    if let Some(distrust) = said.iter().find_map(|line| find_distrust(kafka, line)) {
+        return distrust;
+    }
+    let last = said.last().map(|line| format!(", {line}")).unwrap_or_default();
+    PublishError::Unreachable { servers: format!("{}{last}", kafka.bootstrap_servers), source }
+}
+
+fn find_distrust(kafka: &Kafka, said: &str) -> Option<PublishError> {
     let broker = said.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
     let why = if said.contains("certificate verify failed") {
         look_at_certificate(kafka, broker).unwrap_or_else(|| said.to_owned())
@@ -68,11 +85,9 @@ fn explain(kafka: &Kafka, said: &str, source: KafkaError) -> PublishError {
              one: {said}"
         )
     } else {
-        let separator = if said.is_empty() { "" } else { ", " };
-        let servers = format!("{}{separator}{said}", kafka.bootstrap_servers);
-        return PublishError::Unreachable { servers, source };
+        return None;
     };
-    PublishError::Distrust { broker: broker.to_owned(), why }
+    Some(PublishError::Distrust { broker: broker.to_owned(), why })
 }
 
 /// Asks a broker for its certificate, because librdkafka does not say what is wrong with it.

@@ -4,7 +4,7 @@
 //! `TRIPLINE_TEST_FAULTS=long` lets a broker pause for more than a minute, ClickHouse be away for minutes, and cuts
 //! connections a few hundred times.
 
-mod service;
+pub(crate) mod service;
 
 mod broker;
 mod clickhouse;

@@ -14,6 +14,7 @@ mod pipeline;
 mod selection;
 mod server;
 mod tables;
+mod tls;
 mod source;
 mod types;
 mod verify;

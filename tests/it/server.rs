@@ -96,6 +96,28 @@ impl Server {
         self.run();
     }
 
+    /// Puts a file beside the data that only the server may read; returns where it is.
+    pub(crate) fn put(&self, name: &str, content: &[u8]) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.data().join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        own(&path);
+        path
+    }
+
+    /// Starts again with further settings.
+    pub(crate) fn restart(&self, settings: &str) {
+        self.stop();
+        self.configure(settings);
+        self.run();
+    }
+
+    /// Returns the port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Returns the URL of a database.
     pub(crate) fn url(&self, database: &str) -> String {
         format!("postgresql://postgres@127.0.0.1:{}/{database}", self.port)

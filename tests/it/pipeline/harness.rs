@@ -134,6 +134,11 @@ impl Pipeline {
         self.settings.push((variable, value.to_owned()));
     }
 
+    /// Sets a variable for every process started from now on.
+    pub(crate) fn environment(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Appends to the configuration file.
     pub(crate) fn configure(&self, text: &str) {
         let mut file = std::fs::OpenOptions::new().append(true).open(self.config()).unwrap();
@@ -275,6 +280,11 @@ impl Pipeline {
     pub(crate) async fn compare(&self) -> usize {
         self.caught_up().await;
         stores::compare(&self.from, &self.to, Some(&self.mirror)).await
+    }
+
+    /// Returns everything that the daemons have logged.
+    pub(crate) fn logged(&self) -> String {
+        self.logs.lock().unwrap().iter().flat_map(|log| log.lines()).collect::<Vec<_>>().join("\n")
     }
 
     /// Problems that the logs show.
