@@ -44,7 +44,7 @@ pub enum SessionError {
         #[source]
         source: tokio_postgres::Error,
     },
-    /// What the URL says about TLS cannot be used.
+    /// A part of the URL cannot be used.
     #[error("the {which} url")]
     Tls {
         /// `source` or `destination`.
@@ -80,6 +80,11 @@ pub enum SessionError {
 fn parse(which: &'static str, url: &str) -> Result<(Config, Settings), SessionError> {
     let (rest, settings) = Settings::take(url).map_err(|source| SessionError::Tls { which, source })?;
     let mut config: Config = rest.parse().map_err(|source| SessionError::Url { which, source })?;
+    // Else messages would name half the password as the host.
+    if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(host) if host.contains('@'))) {
+        let why = "write an @ in it as %40".to_owned();
+        return Err(SessionError::Tls { which, source: TlsError::Unusable { key: "password", why } });
+    }
     // As for libpq: nobody listens in between.
     #[cfg(unix)]
     if config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)))
@@ -196,4 +201,24 @@ fn address(config: &Config) -> String {
     };
     let port = config.get_ports().first().copied().unwrap_or(5432);
     format!("{host}:{port}/{}", config.get_dbname().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_password_is_no_host() {
+        let error = parse("source", "postgresql://u:s3cret@s3cret@h/d?sslmode=require").unwrap_err();
+        let text = chain(&error);
+        assert_eq!(text, "the source url: password: write an @ in it as %40");
+        assert!(!format!("{error:?}").contains("s3cret"));
+        assert!(parse("source", "postgresql://u:s3cret%40s3cret@h/d").is_ok());
+    }
+
+    #[test]
+    fn over_a_unix_socket_there_is_no_tls() {
+        let (config, _) = parse("source", "postgresql://u@%2Frun/d?sslmode=require").unwrap();
+        assert_eq!(config.get_ssl_mode(), SslMode::Disable);
+    }
 }

@@ -77,7 +77,8 @@ fn find_distrust(kafka: &Kafka, said: &str) -> Option<PublishError> {
     let broker = said.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or_default();
     let why = if said.contains("certificate verify failed") {
         look_at_certificate(kafka, broker).unwrap_or_else(|| said.to_owned())
-    } else if said.contains("SASL authentication error") {
+    } else if said.contains("SASL authentication error") && !said.contains(": Local: ") {
+        // Else it is the connection that did not last.
         format!("{said}; check sasl.username, sasl.password and sasl.mechanism in [kafka.options]")
     } else if said.contains(" alert ") && (said.contains("certificate") || said.contains("unknown ca")) {
         format!(
@@ -102,4 +103,45 @@ fn look_at_certificate(kafka: &Kafka, broker: &str) -> Option<String> {
     let host = broker.rsplit_once(':')?.0;
     connector.connect(host, stream).err()?;
     refusal.take("ssl.ca.location in [kafka.options]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::chain;
+
+    /// Returns what is said of an option that librdkafka does not take.
+    fn refused(option: &str, value: &str) -> String {
+        let options = [(option.to_owned(), value.to_owned())].into();
+        let kafka = Kafka { bootstrap_servers: "127.0.0.1:1".into(), options, ..Kafka::default() };
+        let error = reach(&kafka).unwrap_err();
+        assert!(!format!("{error:?}").contains(value), "{error:?}");
+        chain(&error)
+    }
+
+    #[test]
+    fn librdkafkas_complaints_name_the_property_without_its_value() {
+        let text = refused("sasl.passwort", "s3cret");
+        assert!(text.contains("No such configuration property") && text.contains("sasl.passwort"), "{text}");
+        let text = refused("security.protocol", "s3cret");
+        assert!(text.contains("security.protocol") && !text.contains("s3cret"), "{text}");
+    }
+
+    #[test]
+    fn lines_about_trust_are_told_from_others() {
+        let explained = |lines: &[&str]| {
+            let kafka = Kafka { bootstrap_servers: "k:1".into(), ..Kafka::default() };
+            let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+            explain(&kafka, &lines, KafkaError::Canceled)
+        };
+        let refused = "[thrd:x]: ssl://k:1/bootstrap: Connect to ipv6#[::1]:1 failed: Connection refused";
+        let login = "[thrd:x]: sasl_ssl://k:1/1: SASL authentication error: Authentication failed";
+        let PublishError::Distrust { broker, why } = explained(&[login, refused]) else { panic!("not seen") };
+        assert!(broker == "k:1" && why.contains("sasl.password"), "{broker}: {why}");
+        let text = explained(&[refused]).to_string();
+        assert!(text.contains("no broker answers at k:1, ssl://k:1/bootstrap: Connect to"), "{text}");
+        let lost = "[thrd:x]: k:1/1: SASL authentication error: SaslAuthenticateRequest failed: Local: Broker transport failure";
+        assert!(matches!(explained(&[lost]), PublishError::Unreachable { .. }), "brokers come back");
+        assert!(matches!(explained(&[]), PublishError::Unreachable { .. }));
+    }
 }
