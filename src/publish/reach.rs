@@ -24,7 +24,7 @@ const LISTEN: (Duration, usize) = (Duration::from_millis(20), 20);
 
 /// Keeps what librdkafka says about connections that failed.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Witness(Arc<Mutex<Vec<String>>>);
+struct Witness(Arc<Mutex<Vec<String>>>);
 
 impl ClientContext for Witness {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -37,13 +37,13 @@ impl ClientContext for Witness {
 
 impl ConsumerContext for Witness {}
 
-/// Returns a client and what the cluster has. Blocking.
-pub(super) fn reach(kafka: &Kafka) -> Result<(BaseConsumer<Witness>, Metadata), PublishError> {
+/// Returns what the cluster has. Blocking.
+pub(super) fn reach(kafka: &Kafka) -> Result<Metadata, PublishError> {
     let witness = Witness::default();
     let client: BaseConsumer<Witness> =
         client_config(kafka).create_with_context(witness.clone()).map_err(failed("creating the client"))?;
     match client.fetch_metadata(None, REACH) {
-        Ok(metadata) => Ok((client, metadata)),
+        Ok(metadata) => Ok(metadata),
         Err(source) => {
             for _ in 0..LISTEN.1 {
                 if client.poll(LISTEN.0).is_none() {
@@ -114,7 +114,7 @@ mod tests {
     fn refused(option: &str, value: &str) -> String {
         let options = [(option.to_owned(), value.to_owned())].into();
         let kafka = Kafka { bootstrap_servers: "127.0.0.1:1".into(), options, ..Kafka::default() };
-        let error = reach(&kafka).unwrap_err();
+        let error = reach(&kafka).err().unwrap();
         assert!(!format!("{error:?}").contains(value), "{error:?}");
         chain(&error)
     }

@@ -142,7 +142,7 @@ pub async fn delete_group(config: &Config, group: &str) -> Result<(), PublishErr
 
 /// Returns the topics of these tables and the pipeline's own that do not exist. Blocking.
 pub fn missing_topics(config: &Config, tables: &[TableName]) -> Result<Vec<String>, PublishError> {
-    let (_, metadata) = reach(&config.kafka)?;
+    let metadata = reach(&config.kafka)?;
     let there = |name: &str| metadata.topics().iter().any(|topic| topic.name() == name);
     Ok(wanted(config, tables).into_iter().map(|(name, ..)| name).filter(|name| !there(name)).collect())
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::certificates::{Authority, write};
+use super::certificates::{Authority, Identity, write};
 use super::man_in_the_middle::ManInTheMiddle;
 use crate::db::{Which, run, value};
 use crate::faults::service::Service;
@@ -33,28 +33,35 @@ async fn postgres(authority: &Authority) -> Server {
     server
 }
 
-/// Starts a broker that takes user `tripline` with password and certificate at a second port.
-fn kafka(authority: &Authority, dir: &Path) -> (Service, u16) {
-    let secure = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let identity = authority.server("localhost");
-    let store = write(dir, "broker.pem", &[identity.key, identity.certificate].concat());
+/// Starts a broker that takes user `tripline` with password and certificate at a second port, and shows an expired
+/// certificate at a third.
+fn kafka(authority: &Authority, dir: &Path) -> (Service, u16, u16) {
+    // Both are held while they are chosen, so that they differ.
+    let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [secure, expired] = ports.map(|port| port.local_addr().unwrap().port());
+    let store = |name, Identity { certificate, key }: Identity| {
+        write(dir, name, &[key, certificate].concat()).display().to_string()
+    };
+    let valid = store("broker.pem", authority.server("localhost"));
+    let over = store("expired.pem", authority.expired("localhost"));
     let trusted = authority.write(dir, "broker-ca.pem");
-    let listener = "listener.name.secure";
-    let login = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
     let usual = "PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}";
+    let login = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
     let settings = [
-        format!("listeners={usual},SECURE://127.0.0.1:{secure}"),
-        format!("advertised.listeners={usual},SECURE://localhost:{secure}"),
-        format!("{listener}.ssl.keystore.type=PEM"),
-        format!("{listener}.ssl.keystore.location={}", store.display()),
-        format!("{listener}.ssl.truststore.type=PEM"),
-        format!("{listener}.ssl.truststore.location={}", trusted.display()),
-        format!("{listener}.ssl.client.auth=required"),
-        format!("{listener}.sasl.enabled.mechanisms=SCRAM-SHA-512"),
-        format!("{listener}.scram-sha-512.sasl.jaas.config={login}"),
-        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL".into(),
+        format!("listeners={usual},SECURE://127.0.0.1:{secure},EXPIRED://127.0.0.1:{expired}"),
+        format!("advertised.listeners={usual},SECURE://localhost:{secure},EXPIRED://localhost:{expired}"),
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL,EXPIRED:SSL"
+            .into(),
+        "ssl.keystore.type=PEM".into(),
+        format!("listener.name.secure.ssl.keystore.location={valid}"),
+        format!("listener.name.expired.ssl.keystore.location={over}"),
+        "listener.name.secure.ssl.truststore.type=PEM".into(),
+        format!("listener.name.secure.ssl.truststore.location={}", trusted.display()),
+        "listener.name.secure.ssl.client.auth=required".into(),
+        "listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512".into(),
+        format!("listener.name.secure.scram-sha-512.sasl.jaas.config={login}"),
     ];
-    (Service::kafka_with(SCRAM, &settings), secure)
+    (Service::kafka_with(SCRAM, &settings), secure, expired)
 }
 
 /// Takes what a command says; it must not hold a secret.
@@ -78,7 +85,7 @@ async fn everything_is_encrypted_and_no_secret_is_written_anywhere() {
     let path = dir.path();
     let ca = authority.write(path, "ca.pem").display().to_string();
     let server = postgres(&authority).await;
-    let (broker, secure) = kafka(&authority, path);
+    let (broker, secure, expired) = kafka(&authority, path);
     let user = format!("tripline:{MARKER}-clickhouse");
     let clickhouse = Service::clickhouse_with(&[&user, "default:"]);
     let front = ManInTheMiddle::before_http(&clickhouse.address(), &authority.server("localhost"));
@@ -97,9 +104,14 @@ async fn everything_is_encrypted_and_no_secret_is_written_anywhere() {
     let identity = authority.client("tripline");
     write(path, "client.crt", &identity.certificate);
     write(path, "client.key", &identity.key);
-    for (name, database) in [("source", &pipeline.source.name), ("destination", &pipeline.destination.name)] {
+    // The destination trusts the system's authorities, among which OpenSSL counts those of a variable.
+    pipeline.environment("SSL_CERT_FILE", &ca);
+    let roots = format!("&sslrootcert={ca}");
+    for (name, database, roots) in
+        [("source", &pipeline.source.name, roots.as_str()), ("destination", &pipeline.destination.name, "")]
+    {
         let url = format!(
-            "postgresql://tripline:{MARKER}-postgres@localhost:{}/{database}?sslmode=verify-full&sslrootcert={ca}\
+            "postgresql://tripline:{MARKER}-postgres@localhost:{}/{database}?sslmode=verify-full{roots}\
              &sslcert={}/client.crt&sslkey=client.key&channel_binding=require\n",
             server.port(),
             path.display(),
@@ -162,6 +174,12 @@ async fn everything_is_encrypted_and_no_secret_is_written_anywhere() {
     let other = Authority::new().write(path, "other.pem").display().to_string();
     for (key, wrong, parts) in [
         ("kafka.bootstrap_servers", format!("127.0.0.1:{secure}"), ["for other names", "Kafka: 127.0.0.1"]),
+        ("kafka.bootstrap_servers", format!("localhost:{expired}"), ["has expired", "renewed"]),
+        (
+            "kafka.bootstrap_servers",
+            broker.address(),
+            ["no broker answers", "connecting to a PLAINTEXT broker listener?"],
+        ),
         ("kafka.options.ssl_ca_location", other, ["nobody trusted", "ssl.ca.location in [kafka.options]"]),
         ("kafka.options.sasl_password_file", "wrong".into(), ["SASL", "check sasl.username, sasl.password"]),
     ] {
