@@ -6,14 +6,15 @@ usage() {
   cat <<'TEXT'
 usage: scripts/reset-offsets.sh [options]
 
-Stops tripline-apply and tripline-publish (where systemd runs them; elsewhere it refuses while a daemon holds the
+Stops the instance's units tripline@, tripline-apply@ and tripline-publish@ (where systemd runs them; elsewhere it refuses while a daemon holds the
 offset file's lock), then gives the pipeline's position up with `tripline offset reset`: the next start is a first
 one. Lists what it will destroy and asks before it does.
 
-  --config FILE         configuration (default: that of the services, else what tripline finds by itself)
+  --instance NAME       instance of the units, tripline-publish@NAME (default: tripline)
+  --config FILE         configuration (default: /etc/tripline/NAME.toml with services, else what tripline finds by itself)
   --clear-destination   also clear what was applied to the destination and to ClickHouse
   --clear-topics        also clear the pipeline's topics in Kafka
-  --start               start the services again afterwards
+  --start               start the services again afterwards: those that ran, and those that are enabled
   --dry-run             say what would be done, do nothing
   --yes                 do not ask
   -h, --help            this text
@@ -26,13 +27,15 @@ TEXT
 say() { printf '%s\n' "$*"; }
 fail() { printf 'reset-offsets: %s\n' "$*" >&2; exit 2; }
 
-readonly units=(tripline-apply tripline-publish)
+instance=tripline
 config='' start='' dry_run='' yes=''
 clear=()
 while (($#)); do
   case $1 in
     --config) [[ -n ${2-} ]] || fail "--config needs a file"; config=$2; shift ;;
     --config=?*) config=${1#*=} ;;
+    --instance) [[ -n ${2-} ]] || fail "--instance needs a name"; instance=$2; shift ;;
+    --instance=?*) instance=${1#*=} ;;
     --clear-destination | --clear-topics) clear+=("$1") ;;
     --start) start=1 ;;
     --dry-run) dry_run=1 ;;
@@ -58,10 +61,15 @@ find_binary() {
   fail "no tripline in PATH and no build of it here; build it, or name it in TRIPLINE_BIN"
 }
 
+readonly units=("tripline@$instance" "tripline-apply@$instance" "tripline-publish@$instance")
+
 # True when a running systemd knows the unit; `show` answers only then.
 loaded() { [[ $(systemctl show --property=LoadState --value "$1" 2>/dev/null) == loaded ]]; }
 running() { [[ $(systemctl is-active "$1" 2>/dev/null) =~ ^(active|activating|reloading|deactivating)$ ]]; }
-property() { systemctl show --property="$1" --value tripline-publish; }
+enabled() { [[ $(systemctl is-enabled "$1" 2>/dev/null) =~ ^enabled ]]; }
+# Of the unit that publishes: all of them have the same user, directory and environment, but drop-ins may differ.
+publishing() { if running "tripline@$instance" || enabled "tripline@$instance"; then echo "tripline@$instance"; else echo "tripline-publish@$instance"; fi; }
+property() { systemctl show --property="$1" --value "$(publishing)"; }
 
 # Takes over the publisher's user, directory and secrets, so that the command sees what the service sees.
 as_the_service() {
@@ -80,7 +88,7 @@ as_the_service() {
       export "$name=$value"
     done <"$file"
   done < <(property EnvironmentFiles)
-  [[ -n $config ]] || config=${TRIPLINE_CONFIG:-/etc/tripline/tripline.toml}
+  [[ -n $config ]] || config=${TRIPLINE_CONFIG:-/etc/tripline/$instance.toml}
   # The service's user need not be able to enter the directory we stand in.
   [[ $config == /* ]] || config=$PWD/$config
   cd /
@@ -91,16 +99,19 @@ tripline() { "${run_as[@]}" "$binary" ${config:+-c "$config"} "$@"; }
 binary=$(find_binary)
 binary=$(realpath "$binary")
 run_as=()
-installed=() active=()
+installed=() active=() to_start=()
 for unit in "${units[@]}"; do
   loaded "$unit" || continue
   installed+=("$unit")
   if running "$unit"; then active+=("$unit"); fi
+  if running "$unit" || enabled "$unit"; then to_start+=("$unit"); fi
 done
-if [[ -n $start && ${#installed[@]} -eq 0 ]]; then fail "--start: there are no services to start here"; fi
+if [[ -n $start && ${#to_start[@]} -eq 0 ]]; then
+  fail "--start: no service of instance $instance runs or is enabled here"
+fi
 if [[ ${#installed[@]} -gt 0 ]]; then
   if ((EUID == 0)); then
-    if loaded tripline-publish; then as_the_service; fi
+    if loaded "tripline-publish@$instance"; then as_the_service; fi
   elif [[ -z $dry_run && ${#active[@]} -gt 0 ]]; then
     fail "${active[*]} must be stopped first: run this as root"
   fi
@@ -113,7 +124,7 @@ plan_status=0
 plan=$(tripline offset reset --dry-run "${clear[@]}" 2>&1) || plan_status=$?
 printf '%s\n' "$plan" | sed 's/^/    /'
 if [[ -n $start ]]; then
-  for unit in "${installed[@]}"; do say "  start $unit"; done
+  for unit in "${to_start[@]}"; do say "  start $unit"; done
 fi
 # A failure is final, unless it may be the lock of a service that is still to stop.
 if ((plan_status > 1)) && { [[ -n $dry_run ]] || ((${#active[@]} == 0)); }; then
@@ -144,7 +155,7 @@ if ! tripline offset reset --yes "${clear[@]}"; then
   fail "tripline offset reset failed"
 fi
 if [[ -n $start ]]; then
-  systemctl start "${installed[@]}" || fail "cannot start ${installed[*]}: see journalctl -u tripline-publish -u tripline-apply"
+  systemctl start "${to_start[@]}" || fail "cannot start ${to_start[*]}: see journalctl -u 'tripline*@$instance'"
 elif ((${#active[@]} > 0)); then
   say "Stopped and not started again: ${active[*]}"
 fi

@@ -10,6 +10,7 @@ use crate::config::ConfigError;
 use crate::consume::{ConsumeError, TargetError};
 use crate::offset::OffsetError;
 use crate::publish::PublishError;
+use crate::right::Lacking;
 use crate::session::SessionError;
 use crate::table::TableName;
 use crate::tail::TailError;
@@ -92,6 +93,30 @@ pub enum Error {
         /// The pipeline.
         pipeline: String,
     },
+    /// A role was denied something, and these rights are those that it lacks.
+    #[error(
+        "the role {} of the {side} has no right to {}; sql/roles.sql gives each role what it needs",
+        lacking.first().map_or("", |one| one.role.as_str()),
+        lacking.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    )]
+    Denied {
+        /// `source` or `destination`.
+        side: &'static str,
+        /// Every one of them.
+        lacking: Vec<Lacking>,
+        /// What was denied.
+        #[source]
+        source: Box<Error>,
+    },
+    /// Manual pages or completions cannot be written.
+    #[error("cannot write to {}", dir.display())]
+    Generate {
+        /// The folder.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The asynchronous runtime could not be started.
     #[error("cannot start the runtime")]
     Runtime(#[source] std::io::Error),
@@ -120,7 +145,9 @@ impl Error {
             }
             // A command, not a daemon.
             Self::Verify(_) => Disposition::Halt,
-            Self::NoTarget
+            Self::Denied { .. }
+            | Self::Generate { .. }
+            | Self::NoTarget
             | Self::NoPart { .. }
             | Self::Twice { .. }
             | Self::NothingToRecover { .. }
@@ -133,6 +160,22 @@ impl Error {
             Self::Consume(error) => consume(error),
             Self::Target(error) => target(error),
         }
+    }
+}
+
+impl Error {
+    /// Tells whether PostgreSQL denied something to the role.
+    pub fn is_denied(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            let code = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
+            // Where the server's words may hold values, the code is all that is kept of them.
+            if code == Some(&SqlState::INSUFFICIENT_PRIVILEGE) || error.to_string().contains("(42501)") {
+                return true;
+            }
+            cause = error.source();
+        }
+        matches!(self, Self::Tail(TailError::NotRegistered { .. } | TailError::NoRight { .. }))
     }
 }
 
@@ -151,6 +194,7 @@ fn capture(error: &CaptureError) -> Disposition {
         CaptureError::Changed { .. } => Disposition::Retry,
         CaptureError::Decode { .. }
         | CaptureError::TooOld { .. }
+        | CaptureError::NoLock { .. }
         | CaptureError::Recovery
         | CaptureError::Pattern { .. }
         | CaptureError::Refused { .. }

@@ -13,7 +13,7 @@ use tripline::failpoint;
 fn main() -> ExitCode {
     failpoint::arm();
     let args = Args::parse();
-    match run(&args) {
+    match cli::run_bare(&args.command).unwrap_or_else(|| run(&args)) {
         Ok(outcome) => outcome.into(),
         Err(error) => {
             eprintln!("tripline: {}", chain(&error));

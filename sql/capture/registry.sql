@@ -9,7 +9,6 @@ select coalesce(json_agg(json_build_object(
   'elsewhere', lc.oid is null and exists (
     select from pg_class c
     where c.relname = t.log_table and c.relnamespace = (select oid from pg_namespace where nspname = {{schema_literal}})),
-  'log_readable', coalesce(has_table_privilege(lc.oid, 'select'), false),
   'log_columns', (
     select coalesce(json_agg(json_build_object('name', a.attname,
       'base', case when e.oid is null then ty.typname else e.typname || '[]' end) order by a.attnum), '[]')

@@ -3,7 +3,6 @@ select json_build_object(
   'server', current_setting('server_version_num')::int,
   'recovery', pg_is_in_recovery(),
   'schema', exists (select from pg_namespace where nspname = {{schema_literal}}),
-  'usage', coalesce((select has_schema_privilege(oid, 'usage') from pg_namespace where nspname = {{schema_literal}}), false),
   'tables', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'tables' and c.relkind = 'r'),
   'seal', exists (
     select from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'seal'

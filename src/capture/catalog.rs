@@ -94,7 +94,6 @@ pub(super) struct State {
     pub(super) server: u32,
     pub(super) recovery: bool,
     pub(super) schema: bool,
-    pub(super) usage: bool,
     pub(super) tables: bool,
     /// The registry has its column for seals.
     pub(super) seal: bool,

@@ -4,10 +4,10 @@ use serde::Serialize;
 use tokio_postgres::Client;
 
 use crate::config::Config;
-use crate::table::TableName;
 
 use super::error::CaptureError;
-use super::{catalog, init, query, verify};
+use super::rights::lacking_to_read;
+use super::{catalog, init, query, registry, verify};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -53,8 +53,18 @@ async fn catalogs(
     config: &Config,
     found: &mut Vec<Finding>,
 ) -> Result<(), CaptureError> {
+    let schema = config.capture.schema.as_str();
     let decided = init::decide(client, config).await?;
+    let transaction = query::begin(client).await?;
+    let installed = catalog::state(&transaction, schema).await?.tables;
+    let known = if installed { registry::load(&transaction, schema).await? } else { Vec::new() };
+    drop(transaction);
     for refusal in decided.refused {
+        // Only who installs capture needs it, and that is done.
+        let is_captured = known.iter().any(|known| known.table.name == refusal.table);
+        if is_captured && refusal.why == "this role lacks TRIGGER on it" {
+            continue;
+        }
         found.push(error("capture.refused", format!("{}: {}", refusal.table, refusal.why), refusal.way_out));
     }
     for (source, plan) in decided.tables {
@@ -89,6 +99,11 @@ async fn conditions(
     found: &mut Vec<Finding>,
 ) -> Result<(), CaptureError> {
     let schema = config.capture.schema.as_str();
+    for lacking in lacking_to_read(client, schema).await? {
+        let severity = if lacking.for_copies { Severity::Warning } else { Severity::Error };
+        let evidence = format!("the role {} has no {} on {}", lacking.role, lacking.right, lacking.object);
+        found.push(Finding { id: "source.right", severity, evidence, fix: lacking.grant });
+    }
     let (problems, registered) = verify::problems(client, schema).await?;
     for problem in problems {
         let evidence = match problem.table {
@@ -98,20 +113,8 @@ async fn conditions(
         found.push(Finding { id: problem.id, severity: Severity::Error, evidence, fix: problem.fix });
     }
     let transaction = query::begin(client).await?;
-    let state = catalog::state(&transaction, schema).await?;
     let sources = catalog::describe(&transaction, schema, registered.iter().map(|row| row.relation)).await?;
-    if !state.usage {
-        found.push(error(
-            "reader.schema",
-            format!("this role has no USAGE on schema {schema}"),
-            "see sql/roles.sql",
-        ));
-    }
     for row in &registered {
-        if row.log_exists && !row.log_readable {
-            let log = TableName::new(schema, row.log_table.as_str());
-            found.push(error("reader.log", format!("this role has no SELECT on {log}"), "see sql/roles.sql"));
-        }
         let source = sources.iter().find(|source| source.oid == row.relation);
         for (table, what) in source.map(|source| verify::outdated(row, source)).unwrap_or_default() {
             found.push(warning("registry.outdated", format!("{table}: {what}"), "run tripline init"));

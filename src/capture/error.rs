@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::table::TableName;
+use crate::table::{TableName, quote_ident};
 
 /// A table that cannot be captured as it is, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -101,6 +101,19 @@ pub enum CaptureError {
         /// The last refusal.
         #[source]
         source: tokio_postgres::Error,
+    },
+    /// The role may not lock a table against its writers.
+    #[error(
+        "the role {role} may not lock {table} against its writers while its rows are logged: run `grant update on {} to {}` \
+         (DELETE or TRUNCATE would do as well), or run it as the table's owner",
+        table.quoted(),
+        quote_ident(role)
+    )]
+    NoLock {
+        /// The table.
+        table: TableName,
+        /// The role.
+        role: String,
     },
     /// A table was altered between being looked at and being locked.
     #[error("{table} was altered meanwhile; run the command again")]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, GenericClient, Transaction};
 
 use crate::config::{Config, Snapshot, TableOverride};
 use crate::table::{CaptureMode, TableName, quote_ident, quote_literal};
@@ -378,12 +378,12 @@ async fn set_up(client: &mut Client, schema: &str, decided: &Decided) -> Result<
 }
 
 fn script(source: &Source, plan: &Plan) -> String {
-    lock(source, plan) + &plan.statements.concat()
+    lock(source, plan.locks) + &plan.statements.concat()
 }
 
 /// The statement that keeps DDL away from a table, and writers too where triggers are created.
-fn lock(source: &Source, plan: &Plan) -> String {
-    let template = match plan.locks {
+fn lock(source: &Source, writers: bool) -> String {
+    let template = match writers {
         true => include_str!("../../sql/capture/lock.sql"),
         false => include_str!("../../sql/capture/lock_shape.sql"),
     };
@@ -419,8 +419,11 @@ async fn install(
         |error| CaptureError::Query { what: format!("install capture of {}", source.name), source: error };
     let changed = || CaptureError::Changed { table: source.name.clone() };
     let transaction = query::begin(client).await?;
+    // Who may create triggers need not be one who may write the table, as LOCK TABLE asks for.
+    let may_lock: bool =
+        query::json(&transaction, "the right to lock a table", &may_lock_sql(source.oid)).await?;
     transaction
-        .batch_execute(&lock(source, plan))
+        .batch_execute(&lock(source, plan.locks && may_lock))
         .await
         .map_err(|error| unless_gone(error, &source.name, failed))?;
     let now = catalog::describe(&transaction, schema, [source.oid]).await?;
@@ -436,7 +439,51 @@ async fn install(
         return Err(changed());
     }
     transaction.batch_execute(&plan.statements.concat()).await.map_err(failed)?;
+    if plan.locks && !may_lock {
+        locked_since(&transaction, schema, source).await?;
+    }
     transaction.commit().await.map_err(failed)
+}
+
+/// Whether the role may lock a table against its writers, as an SQL query.
+pub(super) fn may_lock_sql(relation: u32) -> String {
+    format!(
+        "select pg_catalog.to_json(pg_catalog.has_table_privilege({relation}, 'update, delete, truncate'))"
+    )
+}
+
+/// Makes sure that the triggers which were just created hold the lock that could not be taken before them, and that the
+/// table was not altered before they did. Existing rows are logged behind the triggers, so under that lock.
+async fn locked_since(
+    transaction: &Transaction<'_>,
+    schema: &str,
+    source: &Source,
+) -> Result<(), CaptureError> {
+    let sql = render(include_str!("../../sql/capture/locked.sql"), &[("relation", &source.oid.to_string())]);
+    if !query::json::<bool>(transaction, "the locks", &sql).await? {
+        return Err(no_lock(transaction, &source.name).await);
+    }
+    let mut before = source.clone();
+    let mut now = catalog::describe(transaction, schema, [source.oid]).await?;
+    // The triggers on partitions are ours.
+    before
+        .leaves
+        .iter_mut()
+        .chain(now.iter_mut().flat_map(|now| &mut now.leaves))
+        .for_each(|leaf| leaf.ready = true);
+    if now.first() != Some(&before) {
+        return Err(CaptureError::Changed { table: source.name.clone() });
+    }
+    Ok(())
+}
+
+/// Says which right is missing to lock a table.
+pub(super) async fn no_lock(client: &impl GenericClient, table: &TableName) -> CaptureError {
+    const ROLE: &str = "select pg_catalog.to_json(current_user)";
+    match query::json(client, "the role", ROLE).await {
+        Ok(role) => CaptureError::NoLock { table: table.clone(), role },
+        Err(error) => error,
+    }
 }
 
 /// Says that a table which was to be locked is another one now, where that is what an error says.

@@ -20,6 +20,7 @@ mod query;
 mod registry;
 mod render;
 mod requests;
+mod rights;
 mod row;
 mod seal;
 mod template;
@@ -36,5 +37,6 @@ pub(crate) use render::{render, rows_of};
 pub use requests::{
     NOT_CAPTURED, Request, Requested, forget_passes, give_up, references, request, request_initial, requested,
 };
+pub use rights::{lacking_to_install, lacking_to_read};
 pub use uninstall::{Uninstalled, uninstall};
 pub use verify::verify;

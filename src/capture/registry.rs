@@ -120,7 +120,6 @@ pub(super) struct Registered {
     pub(super) log_exists: bool,
     /// A log table of that name is there, under another object id.
     elsewhere: bool,
-    pub(super) log_readable: bool,
     pub(super) log_columns: Vec<LogColumn>,
 }
 

@@ -1,6 +1,8 @@
 //! The command line: what can be asked, and where each answer is found.
 
 mod check;
+mod denied;
+mod generate;
 mod init;
 mod offset;
 mod snapshot;
@@ -19,6 +21,8 @@ use crate::config::{Config, Log, LogFormat};
 use crate::error::Error;
 use crate::runtime::{self, Halves};
 use crate::tail::Back;
+
+pub use generate::Generated;
 
 /// Trigger-based change data capture for PostgreSQL: to Kafka, a second PostgreSQL and ClickHouse.
 #[derive(Debug, Parser)]
@@ -94,6 +98,13 @@ pub enum Command {
         /// What to do with it.
         #[command(subcommand)]
         action: OffsetAction,
+    },
+    /// Write manual pages or shell completions, for packages
+    #[command(hide = true)]
+    Generate {
+        /// What to write.
+        #[command(subcommand)]
+        what: Generated,
     },
     /// Remove capture from the source, with a proof that nothing is left
     Uninstall {
@@ -176,8 +187,23 @@ impl From<Outcome> for ExitCode {
     }
 }
 
+/// Runs a command that needs no configuration; `None` for those that do.
+pub fn run_bare(command: &Command) -> Option<Result<Outcome, Error>> {
+    match command {
+        Command::Generate { what } => Some(what.write()),
+        _ => None,
+    }
+}
+
 /// Runs a command. Results go to stdout.
 pub async fn run(args: &Args, config: Config) -> Result<Outcome, Error> {
+    match dispatch(args, config.clone()).await {
+        Err(error) if error.is_denied() => Err(denied::explained(error, &config, &args.command).await),
+        done => done,
+    }
+}
+
+async fn dispatch(args: &Args, config: Config) -> Result<Outcome, Error> {
     match &args.command {
         Command::Init { dry_run, skip_unusable } => init::run(&config, *dry_run, *skip_unusable).await,
         Command::Check { json } => check::run(&config, *json).await,
@@ -192,6 +218,7 @@ pub async fn run(args: &Args, config: Config) -> Result<Outcome, Error> {
             snapshot::Asked { tables, all, condition, cancel, wait }.run(&config).await
         }
         Command::Offset { action } => offset::run(&config, action).await,
+        Command::Generate { what } => what.write(),
         Command::Uninstall { yes } => init::uninstall(&config, *yes).await,
     }
 }

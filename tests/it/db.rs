@@ -79,6 +79,13 @@ impl TestDb {
         self.roles.lock().unwrap().push(role.clone());
         role
     }
+
+    /// Returns the name of a role that somebody else creates, dropped with the database.
+    pub(crate) fn role_to_come(&self, what: &str) -> String {
+        let role = format!("{}_{what}", self.name);
+        self.roles.lock().unwrap().push(role.clone());
+        role
+    }
 }
 
 impl Drop for TestDb {

@@ -9,6 +9,7 @@ mod prepared;
 mod run;
 mod attempt;
 mod patient;
+mod rights;
 mod state;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::SimpleQueryMessage;
 use tracing::{debug, info};
 
+pub use rights::lacking;
 pub use state::{Applied, LastCut, progress, reset};
 
 use self::attempt::{Work, is_bulk};

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Installs, upgrades, removes and purges the Debian package in a bare system of its own (debootstrap), and looks at what it
+# leaves. There is no running systemd in there: that units start and restart is not shown by this.
+#
+#   scripts/test-package.sh PACKAGE [ROOT]     ROOT: a bare Debian to work in (default: one is made, and removed)
+#
+# Run as root; making ROOT needs debootstrap and a Debian mirror (DEBIAN_MIRROR).
+set -euo pipefail
+
+case ${1:-} in
+  '' | -h | --help) sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" && exit 0 ;;
+esac
+package=$(realpath "$1")
+root=${2:-}
+fail() { printf 'test-package: %s\n' "$*" >&2; exit 1; }
+said() { printf 'ok: %s\n' "$*"; }
+
+if [ -z "$root" ]; then
+  root=$(mktemp -d)
+  trap 'rm -rf --one-file-system "$root"' EXIT
+  debootstrap --variant=minbase --include=adduser,systemd,libssl3,zlib1g,ca-certificates bookworm "$root" \
+    "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$root.log" 2>&1 || { tail "$root.log" >&2; fail 'debootstrap failed'; }
+fi
+
+# Nothing of the outside but the processor.
+inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"; }
+# is PATH MODE OWNER GROUP
+is() {
+  local found
+  found=$(inside stat -c '%a %U %G' "$1") || fail "$1 is not there"
+  [ "$found" = "$2 $3 $4" ] || fail "$1 is $found and not $2 $3 $4"
+}
+gone() { [ ! -e "$root/$1" ] || fail "$1 is still there"; }
+
+cp "$package" "$root/tmp/first.deb"
+# The same with a higher version, to upgrade to.
+work=$(mktemp -d)
+dpkg-deb --raw-extract "$package" "$work/deb"
+sed -i 's/^Version: .*/Version: 99.0.0-1/' "$work/deb/DEBIAN/control"
+echo '# a new example' >>"$work/deb/etc/tripline/tripline.toml"
+dpkg-deb --root-owner-group --build "$work/deb" "$root/tmp/second.deb" >/dev/null
+rm -rf "$work"
+
+inside dpkg -i /tmp/first.deb >/dev/null
+inside tripline --version
+inside getent passwd tripline | grep -q ':/var/lib/tripline:/usr/sbin/nologin$' || fail 'the user is not as it should be'
+is /usr/bin/tripline 755 root root
+is /usr/sbin/tripline-reset-offsets 755 root root
+is /etc/tripline 750 root tripline
+is /etc/tripline/tripline.toml 640 root tripline
+is /var/lib/tripline 700 tripline tripline
+for unit in tripline@ tripline-publish@ tripline-apply@; do is "/lib/systemd/system/$unit.service" 644 root root; done
+is /usr/share/man/man1/tripline.1.gz 644 root root
+is /usr/share/bash-completion/completions/tripline 644 root root
+inside runuser -u tripline -- tripline offset show | grep -q /var/lib/tripline || fail 'the example is not used'
+if inside runuser -u nobody -- cat /etc/tripline/tripline.toml 2>/dev/null; then fail 'everybody may read the configuration'; fi
+inside systemd-analyze verify /lib/systemd/system/tripline{,-publish,-apply}@.service 2>&1 | grep -i tripline && fail 'a unit is not right'
+for enabled in tripline-publish@shop tripline-apply@; do inside systemctl enable --quiet "$enabled.service"; done
+[ -L "$root/etc/systemd/system/multi-user.target.wants/tripline-apply@tripline.service" ] || fail 'no default instance'
+said 'installed: program, user, modes, units, completions, manual pages'
+
+echo '{}' >"$root/var/lib/tripline/shop.json"
+sed -i 's/^pipeline = .*/pipeline = "mine"/' "$root/etc/tripline/tripline.toml"
+echo 'pipeline = "other"' >"$root/etc/tripline/other.toml"
+inside dpkg --force-confold -i /tmp/second.deb >/dev/null
+grep -q '^pipeline = "mine"' "$root/etc/tripline/tripline.toml" || fail 'the configuration was replaced'
+is /etc/tripline/tripline.toml 640 root tripline
+[ -e "$root/var/lib/tripline/shop.json" ] || fail 'the position is gone'
+said 'upgraded: configuration, rights and positions are as they were'
+
+inside dpkg --remove tripline >/dev/null
+gone usr/bin/tripline
+gone lib/systemd/system/tripline@.service
+for kept in var/lib/tripline/shop.json etc/tripline/tripline.toml etc/tripline/other.toml; do
+  [ -e "$root/$kept" ] || fail "$kept is gone"
+done
+inside getent passwd tripline >/dev/null || fail 'the user is gone, and its files are not'
+said 'removed: positions, configuration and user stay'
+
+inside dpkg -i /tmp/first.deb >/dev/null 2>&1
+[ -e "$root/var/lib/tripline/shop.json" ] || fail 'the position is gone'
+inside dpkg --purge tripline >/dev/null
+gone var/lib/tripline
+gone etc/tripline/tripline.toml
+[ -e "$root/etc/tripline/other.toml" ] || fail 'a configuration that is not the package'"'"'s is gone'
+if inside getent passwd tripline >/dev/null; then fail 'the user is still there'; fi
+if find "$root/etc/systemd/system" -name 'tripline*' | grep .; then fail 'links to units are left'; fi
+if inside dpkg -s tripline >/dev/null 2>&1; then fail 'dpkg still knows it'; fi
+said 'purged: nothing is left but the configuration of an instance that somebody added'
