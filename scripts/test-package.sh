@@ -4,6 +4,8 @@
 #
 #   scripts/test-package.sh PACKAGE [ROOT]     ROOT: a bare Debian to work in (default: one is made, and removed)
 #
+# With the services' addresses in the environment (eval "$(scripts/services.sh env)") what was installed is also used: as
+# user tripline it captures a table, publishes its rows, and takes all of that away again.
 # Run as root; making ROOT needs debootstrap and a Debian mirror (DEBIAN_MIRROR).
 set -euo pipefail
 
@@ -15,9 +17,17 @@ root=${2:-}
 fail() { printf 'test-package: %s\n' "$*" >&2; exit 1; }
 said() { printf 'ok: %s\n' "$*"; }
 
+own='' database='' daemon=''
+finish() {
+  if [ -n "$daemon" ]; then kill -KILL "$daemon" 2>/dev/null || true; fi
+  if [ -n "$database" ]; then psql -qX -c "drop database if exists $database with (force)" "$TRIPLINE_TEST_SOURCE_URL"; fi
+  if [ -n "$own" ]; then rm -rf --one-file-system "$own" "$own.log"; fi
+}
+trap finish EXIT
+
 if [ -z "$root" ]; then
   root=$(mktemp -d)
-  trap 'rm -rf --one-file-system "$root"' EXIT
+  own=$root
   debootstrap --variant=minbase --include=adduser,systemd,libssl3,zlib1g,ca-certificates bookworm "$root" \
     "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$root.log" 2>&1 || { tail "$root.log" >&2; fail 'debootstrap failed'; }
 fi
@@ -61,6 +71,39 @@ if grep -i tripline "$root/tmp/verify" | grep -v "'man tripline(1)'"; then fail 
 for enabled in tripline-publish@shop tripline-apply@; do inside systemctl enable --quiet "$enabled.service"; done
 [ -L "$root/etc/systemd/system/multi-user.target.wants/tripline-apply@tripline.service" ] || fail 'no default instance'
 said 'installed: program, user, modes, units, completions, manual pages'
+
+# In there, as the user of the units; every program becomes the next one, so that all have one process id.
+tripline() {
+  exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" setpriv --reuid tripline --regid tripline --init-groups \
+    tripline -c /etc/tripline/used.toml "$@"
+}
+use() {
+  local name=package_$$ url
+  database=$name
+  url=${TRIPLINE_TEST_SOURCE_URL%/*}/$name
+  psql -qX -c "create database $name" "$TRIPLINE_TEST_SOURCE_URL"
+  psql -qX -c 'create table t (id int primary key); insert into t select generate_series(1, 1000)' "$url"
+  sed "s|^pipeline = .*|pipeline = \"$name\"|; s|^url = \"postgresql://tripline@127.0.0.1:5435/shop\"|url = \"$url\"|
+    s|^tables = .*|tables = [\"public.*\"]|; s|^bootstrap_servers = .*|bootstrap_servers = \"$TRIPLINE_TEST_KAFKA\"|; /^\[destination\]/,/^# How changes are applied/d
+    /^\[clickhouse\]/,/^# How changes are mirrored/d" "$root/etc/tripline/tripline.toml" >"$root/etc/tripline/used.toml"
+  chmod 644 "$root/etc/tripline/used.toml"
+  (tripline init) >/dev/null
+  tripline publish 2>"$root/tmp/publish" &
+  daemon=$!
+  timeout 60 bash -c "until grep -q 'INFO ready' '$root/tmp/publish'; do sleep 0.2; done" || { cat "$root/tmp/publish" >&2; fail 'it is not ready'; }
+  (tripline snapshot --wait) >"$root/tmp/snapshot"
+  grep -q 'done, 1000 rows' "$root/tmp/snapshot" || fail 'its rows are not published'
+  (tripline check) || fail 'check finds something'
+  kill -TERM $daemon
+  wait $daemon || fail 'it did not end as it should'
+  daemon=
+  is "/var/lib/tripline/$name.json" 600 tripline tripline
+  (tripline offset reset --yes --clear-topics) >/dev/null
+  (tripline uninstall --yes) >"$root/tmp/uninstall"
+  tail -n 1 "$root/tmp/uninstall"
+  rm "$root/etc/tripline/used.toml" "$root"/var/lib/tripline/*
+}
+if [ -n "${TRIPLINE_TEST_SOURCE_URL:-}" ]; then use; said 'used: init, publish, snapshot, check, offset reset, uninstall as user tripline'; fi
 
 echo '{}' >"$root/var/lib/tripline/shop.json"
 sed -i 's/^pipeline = .*/pipeline = "mine"/' "$root/etc/tripline/tripline.toml"

@@ -108,7 +108,7 @@ checks() {
   command -v systemd-analyze >/dev/null || install_packages 'scores of the units' systemd
   step units units
   if command -v shellcheck >/dev/null; then
-    step shellcheck shellcheck -x .ci/run scripts/*.sh scripts/lib/demo*.sh
+    step shellcheck shellcheck -x .ci/run scripts/*.sh scripts/lib/demo*.sh packaging/deb/*
   else
     skip shellcheck 'not installed'
   fi
