@@ -21,8 +21,8 @@
 //! follow it and never lead: the offset file after Kafka, `tripline.positions` with the rows, the group after ClickHouse.
 //!
 //! [`config`], [`event`], [`position`], [`table`], [`selection`], [`rename`] and [`wire`] are the vocabulary: pure, without I/O.
-//! [`session`] opens PostgreSQL sessions, [`verify`] compares the targets with the source, [`runtime`] runs the daemons, [`error`] decides
-//! what an error means, [`cli`] is what people type, [`failpoint`] where tests let it die. docs/architecture.md has the
+//! [`session`] opens PostgreSQL sessions, [`verify`] compares the targets with the source, [`runtime`] runs the daemons, [`telemetry`] shows
+//! what they do, [`error`] decides what an error means, [`cli`] is what people type, [`failpoint`] where tests let it die. docs/architecture.md has the
 //! invariants, docs/tail.md the proof.
 
 pub mod config;
@@ -41,6 +41,7 @@ pub mod consume;
 pub mod apply;
 pub mod mirror;
 pub mod verify;
+pub mod telemetry;
 pub mod runtime;
 pub mod error;
 pub mod cli;

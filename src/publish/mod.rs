@@ -25,7 +25,7 @@ use acks::TooLarge;
 use kafka::{Producer, Record};
 pub(crate) use kafka::{client_config, patiently, room_for_a_message};
 
-pub use cuts::{Recorded, read_cuts, read_last_cut};
+pub use cuts::{Ahead, Recorded, count_cuts, read_cuts, read_last_cut};
 pub use topics::{create_topics, delete_group, delete_topics, missing_topics};
 
 /// Rows of the last part that the position remembers, for recognising the source after a restart.

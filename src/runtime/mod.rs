@@ -2,6 +2,7 @@
 
 mod applier;
 mod publisher;
+mod repeats;
 mod signals;
 mod supervisor;
 mod takeover;
@@ -9,9 +10,11 @@ mod takeover;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::telemetry::{self, Board, Listener};
 
 pub(crate) use applier::{clickhouse_target, postgres_target};
 pub use signals::stop_on_signals;
@@ -33,10 +36,14 @@ pub enum Halves {
 /// returned. Each target runs by itself: one being down does not hold up the other.
 pub async fn run(config: Config, halves: Halves, stop: CancellationToken) -> Result<(), Error> {
     let config = Arc::new(config);
+    let board = Arc::new(Board::new(&config.pipeline));
+    // An address that is taken is said before anything starts.
+    let listener = Listener::open(&config).await?;
     let mut supervisor = Supervisor::new(stop);
     if halves != Halves::Apply {
         let config = Arc::clone(&config);
-        supervisor.spawn("publish", move |stop, ready| publisher::run(Arc::clone(&config), stop, ready));
+        let task = board.add("publish", "source", &publisher::STAGES);
+        supervisor.spawn(task, move |stop, ready| publisher::run(Arc::clone(&config), stop, ready));
     }
     if halves != Halves::Publish {
         if config.destination.is_none() && config.clickhouse.is_none() && halves == Halves::Apply {
@@ -44,16 +51,23 @@ pub async fn run(config: Config, halves: Halves, stop: CancellationToken) -> Res
         }
         if config.destination.is_some() {
             let config = Arc::clone(&config);
-            supervisor.spawn("apply postgres", move |stop, ready| {
-                applier::postgres(Arc::clone(&config), stop, ready)
-            });
+            let task = board.add("apply postgres", "postgres", &applier::STAGES);
+            supervisor.spawn(task, move |stop, ready| applier::postgres(Arc::clone(&config), stop, ready));
         }
         if config.clickhouse.is_some() {
             let config = Arc::clone(&config);
-            supervisor.spawn("apply clickhouse", move |stop, ready| {
-                applier::clickhouse(Arc::clone(&config), stop, ready)
-            });
+            let task = board.add("apply clickhouse", "clickhouse", &applier::STAGES);
+            supervisor.spawn(task, move |stop, ready| applier::clickhouse(Arc::clone(&config), stop, ready));
         }
     }
-    supervisor.join().await
+    let telling = AbortOnDropHandle::new(tokio::spawn(telemetry::tell(Arc::clone(&board))));
+    let serving = listener.map(|listener| {
+        if let Some(address) = listener.address() {
+            tracing::info!(%address, "answering HTTP");
+        }
+        AbortOnDropHandle::new(tokio::spawn(telemetry::serve(listener, config, board)))
+    });
+    let ended = supervisor.join().await;
+    drop((telling, serving));
+    ended
 }

@@ -8,6 +8,7 @@ mod ddl;
 mod faults;
 mod history;
 mod mirror;
+mod observed;
 mod pagila;
 mod passes;
 mod pipeline;
