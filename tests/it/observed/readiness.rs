@@ -14,20 +14,21 @@ async fn a_publisher_is_not_ready_before_its_first_pass_is_read() {
     listen(&mut pipeline);
     pipeline.init().await;
     run(&pipeline.from, "insert into notes values (1, '')").await;
-    let daemon = pipeline.start_armed("publish", "tail::after-read=sleep(3600000)");
+    let migration = pipeline.source.connect().await;
+    run(&migration, "begin; lock table cdc.tables in access exclusive mode").await;
+    let daemon = pipeline.start("publish");
     let address = address(&pipeline, &daemon).await;
-    let reads = || get(&address, "/status").1.contains("\"step\":\"reading a window\"");
-    pipeline.wait_until("it reads", async || reads()).await;
+    let starts = || get(&address, "/status").1.contains("\"step\":\"starting\"");
+    pipeline.wait_until("it starts", async || starts()).await;
     assert_eq!(get(&address, "/healthz"), (200, "alive\n".to_owned()));
     let (code, text) = get(&address, "/readyz");
     assert_eq!((code, text.as_str()), (503, "publish: starting\n"));
     assert_eq!(get(&address, "/nothing").0, 404);
-    daemon.kill9();
 
-    let daemon = pipeline.start_ready("publish").await;
-    let address = self::address(&pipeline, &daemon).await;
-    let (code, text) = get(&address, "/readyz");
-    assert!(code == 200 && text.starts_with("publish: "), "{code} {text}");
+    run(&migration, "rollback").await;
+    pipeline.wait_until("it is ready", async || get(&address, "/readyz").0 == 200).await;
+    assert!(get(&address, "/readyz").1.starts_with("publish: "));
+    assert!(daemon.has_logged("INFO ready"));
     pipeline.stop(daemon).await;
 }
 
