@@ -7,6 +7,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -42,6 +43,8 @@ pub struct Config {
     pub clickhouse: Option<ClickHouse>,
     /// How changes are mirrored into ClickHouse.
     pub mirror: Mirror,
+    /// What a daemon tells over HTTP.
+    pub http: Http,
     /// Logging.
     pub log: Log,
     /// Under which names tables are at the targets.
@@ -354,17 +357,36 @@ impl Default for Mirror {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    /// `journald` where stderr is the journal, else `text`.
+    Auto,
     /// For people.
     Text,
     /// One JSON object a line.
     Json,
+    /// The journal's own fields, past stderr.
+    Journald,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Address and port on which a daemon answers `/metrics`, `/healthz`, `/readyz` and `/status`; empty: it does not.
+    pub listen: String,
+}
+
+impl Http {
+    /// Returns the address to listen on, `None` when there is none.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listen.parse().ok()
+    }
 }
 
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// `text` or `json`.
+    /// `auto`, `text`, `json` or `journald`.
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, or directives such as `tripline::tail=debug`.
     pub level: String,
@@ -372,7 +394,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".into() }
+        Self { format: LogFormat::Auto, level: "info".into() }
     }
 }
 
@@ -522,6 +544,9 @@ impl Config {
         }
         if self.mirror.batch_rows == 0 || self.mirror.batch_bytes == 0 {
             return invalid("mirror.batch_rows, mirror.batch_bytes", "at least 1");
+        }
+        if !self.http.listen.is_empty() && self.http.address().is_none() {
+            return invalid("http.listen", "an IP address and a port, 127.0.0.1:9187; empty for none");
         }
         if let Some(clickhouse) = &self.clickhouse {
             if clickhouse.url.is_empty() || clickhouse.database.is_empty() {

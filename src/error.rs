@@ -1,5 +1,6 @@
 //! Errors at the top, and the one place that decides what an error means.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -117,6 +118,23 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The address of `[http] listen` cannot be used.
+    #[error(
+        "cannot listen on {address} ([http] listen): give every daemon of this machine a port of its own"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The terminal cannot be written to.
+    #[error("cannot write to the terminal")]
+    Terminal(#[source] std::io::Error),
+    /// Metrics cannot be recorded.
+    #[error("cannot record metrics")]
+    Metrics(#[source] metrics_exporter_prometheus::BuildError),
     /// The asynchronous runtime could not be started.
     #[error("cannot start the runtime")]
     Runtime(#[source] std::io::Error),
@@ -151,6 +169,9 @@ impl Error {
             | Self::NoPart { .. }
             | Self::Twice { .. }
             | Self::NothingToRecover { .. }
+            | Self::Listen { .. }
+            | Self::Metrics(_)
+            | Self::Terminal(_)
             | Self::Runtime(_)
             | Self::Signals(_) => Disposition::Halt,
             Self::Session(error) => session(error),

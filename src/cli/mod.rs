@@ -4,25 +4,26 @@ mod check;
 mod denied;
 mod generate;
 mod init;
+mod logs;
 mod offset;
+mod screen;
 mod snapshot;
 mod status;
 mod verify;
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, Log, LogFormat};
+use crate::config::Config;
 use crate::error::Error;
 use crate::runtime::{self, Halves};
 use crate::tail::Back;
 
 pub use generate::Generated;
+pub use logs::log;
 
 /// Trigger-based change data capture for PostgreSQL: to Kafka, a second PostgreSQL and ClickHouse.
 #[derive(Debug, Parser)]
@@ -65,6 +66,12 @@ pub enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Show it again and again, in place on a terminal, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
+        /// Pause between two looks, in seconds
+        #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds, requires = "watch")]
+        interval: Duration,
     },
     /// Compare the targets with the source while writes go on; exit 1 when rows differ, 2 when a table could not be compared
     Verify {
@@ -155,6 +162,12 @@ pub enum OffsetAction {
     },
 }
 
+/// Reads a pause.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "a number between 0.1 and 86400".into())
+}
+
 /// Reads where to go back to: what is no number is a time, RFC 3339.
 fn back(text: &str) -> Result<Back, String> {
     if let Ok(id) = text.parse() {
@@ -210,7 +223,10 @@ async fn dispatch(args: &Args, config: Config) -> Result<Outcome, Error> {
         Command::Run => daemon(config, Halves::Both).await,
         Command::Publish => daemon(config, Halves::Publish).await,
         Command::Apply => daemon(config, Halves::Apply).await,
-        Command::Status { json } => status::run(&config, *json).await,
+        Command::Status { json, watch, interval } => {
+            let shown = status::Shown { json: *json, every: watch.then_some(*interval) };
+            status::run(&config, shown).await
+        }
         Command::Verify { tables, json } => verify::run(&config, tables, *json).await,
         Command::Snapshot { tables, all, condition, cancel, wait } => {
             let condition = condition.as_deref();
@@ -228,28 +244,4 @@ async fn daemon(config: Config, halves: Halves) -> Result<Outcome, Error> {
     runtime::run(config, halves, stop).await?;
     tracing::info!("stopped");
     Ok(Outcome::Fine)
-}
-
-/// Below these levels the client libraries log statements and answers, with row values in them.
-const CAPPED: [(&str, LevelFilter); 2] =
-    [("tokio_postgres", LevelFilter::INFO), ("clickhouse", LevelFilter::WARN)];
-
-/// Starts logging to stderr. What librdkafka warns of it deals with itself, and what it does not comes back as an error
-/// of ours. `RUST_LOG` wins over the configured level, but never so far that row values are logged.
-pub fn log(log: &Log) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("librdkafka=error,{}", log.level)));
-    let filter = CAPPED.into_iter().fold(filter, |filter, (target, most)| {
-        let directive = format!("{target}={most}").parse();
-        directive.map_or(filter.clone(), |directive| filter.add_directive(directive))
-    });
-    // Colours are for people: a journal or a file would keep the escape sequences, and no search would find a word.
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => subscriber.with_target(false).init(),
-        LogFormat::Json => subscriber.json().init(),
-    }
 }

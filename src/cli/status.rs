@@ -1,8 +1,12 @@
 //! `tripline status`: how far every stage is, from what the stores themselves say. No daemon is asked.
+//! docs/status.md and docs/status.schema.json describe the JSON.
+
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::Outcome;
+use super::screen::Screen;
 use crate::apply;
 use crate::capture::{self, Requested};
 use crate::config::{Config, Consistency};
@@ -120,8 +124,46 @@ impl State {
     }
 }
 
+/// How the status is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown {
+    pub(super) json: bool,
+    /// Again and again, with this pause.
+    pub(super) every: Option<Duration>,
+}
+
 /// Shows the status; a stage that does not answer is part of it and makes the exit status 2.
-pub(super) async fn run(config: &Config, json: bool) -> Result<Outcome, Error> {
+pub(super) async fn run(config: &Config, shown: Shown) -> Result<Outcome, Error> {
+    let show = async || -> Result<(Outcome, String), Error> {
+        let status = ask(config).await?;
+        let text = if shown.json { format!("{}\n", serde_json::json!(status)) } else { text(&status) };
+        Ok((outcome(&status), text))
+    };
+    let Some(every) = shown.every else {
+        let (outcome, text) = show().await?;
+        print!("{text}");
+        return Ok(outcome);
+    };
+    let stop = crate::runtime::stop_on_signals()?;
+    let mut screen = Screen::new(!shown.json);
+    let mut last = Outcome::Fine;
+    while !stop.is_cancelled() {
+        let (outcome, text) = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            shown = show() => shown?,
+        };
+        last = outcome;
+        screen.show(&text).map_err(Error::Terminal)?;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(every) => {}
+        }
+    }
+    Ok(last)
+}
+
+async fn ask(config: &Config) -> Result<Status, Error> {
     let holder = offset::holder(&config.offset.dir, &config.pipeline)?;
     let stored = offset::read(&config.offset.dir, &config.pipeline)?;
     let mut snapshots = Vec::new();
@@ -147,13 +189,7 @@ pub(super) async fn run(config: &Config, json: bool) -> Result<Outcome, Error> {
         }
     }
     let publisher = holder.map(|holder| holder.to_string());
-    let status = Status { pipeline: config.pipeline.clone(), publisher, source, snapshots, targets };
-    if json {
-        println!("{}", serde_json::json!(status));
-    } else {
-        print(&status);
-    }
-    Ok(outcome(&status))
+    Ok(Status { pipeline: config.pipeline.clone(), publisher, source, snapshots, targets })
 }
 
 fn stage<T>(result: Result<T, Error>) -> Stage<T> {
@@ -298,35 +334,41 @@ fn outcome(status: &Status) -> Outcome {
     }
 }
 
-fn print(status: &Status) {
-    println!("pipeline {}", status.pipeline);
-    println!("publisher {}", status.publisher.as_deref().unwrap_or("not running here"));
-    println!("{:<12} {:>12} {:>12} {:>14}", "stage", "pass", "rows behind", "seconds behind");
+/// Returns the table for people.
+fn text(status: &Status) -> String {
+    let mut lines = vec![
+        format!("pipeline {}", status.pipeline),
+        format!("publisher {}", status.publisher.as_deref().unwrap_or("not running here")),
+        format!("{:<12} {:>12} {:>12} {:>14}", "stage", "pass", "rows behind", "seconds behind"),
+    ];
     match &status.source {
-        Stage::Error(error) => println!("{:<12} {error}", "source"),
+        Stage::Error(error) => lines.push(format!("{:<12} {error}", "source")),
         Stage::Ok(source) => {
-            row("source", &source.pass.to_string(), source.rows_behind, source.seconds_behind);
-            println!("{:<12} offset {}", "", source.offset);
-            println!("{:<12} oldest open transaction {:.1} s", "", source.oldest_transaction_seconds);
+            lines.push(row("source", &source.pass.to_string(), source.rows_behind, source.seconds_behind));
+            lines.push(format!("{:<12} offset {}", "", source.offset));
+            let seconds = source.oldest_transaction_seconds;
+            lines.push(format!("{:<12} oldest open transaction {seconds:.1} s", ""));
         }
     }
     for copying in &status.snapshots {
-        println!("{:<12} {}", "", copying.line);
+        lines.push(format!("{:<12} {}", "", copying.line));
     }
     for target in &status.targets {
         match &target.progress {
-            Stage::Error(error) => println!("{:<12} {error}", target.name),
+            Stage::Error(error) => lines.push(format!("{:<12} {error}", target.name)),
             Stage::Ok(applied) => {
                 let pass = applied.pass.map_or("-".to_owned(), |pass| pass.to_string());
-                row(target.name, &pass, applied.rows_behind, applied.seconds_behind);
+                lines.push(row(target.name, &pass, applied.rows_behind, applied.seconds_behind));
                 let taken =
                     applied.pass_taken_at.as_ref().map_or(String::new(), |at| format!(", pass taken {at}"));
-                println!("{:<12} {}{taken}", "", applied.state.word());
+                lines.push(format!("{:<12} {}{taken}", "", applied.state.word()));
             }
         }
     }
+    lines.push(String::new());
+    lines.join("\n")
 }
 
-fn row(stage: &str, pass: &str, rows: u64, seconds: f64) {
-    println!("{stage:<12} {pass:>12} {rows:>12} {seconds:>14.1}");
+fn row(stage: &str, pass: &str, rows: u64, seconds: f64) -> String {
+    format!("{stage:<12} {pass:>12} {rows:>12} {seconds:>14.1}")
 }

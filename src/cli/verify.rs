@@ -27,6 +27,11 @@ enum Verdict {
 
 pub(super) async fn run(config: &Config, tables: &[String], json: bool) -> Result<Outcome, Error> {
     let reports = verify::run(config, tables).await?;
+    if tables.is_empty()
+        && let Err(error) = verify::note(config, &reports)
+    {
+        tracing::info!(%error, dir = %config.offset.dir.display(), "not noted for the daemon's metrics");
+    }
     let verdict = verdict(&reports);
     if json {
         let verification = Verification { pipeline: &config.pipeline, verdict, tables: &reports };

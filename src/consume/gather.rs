@@ -12,6 +12,7 @@ use super::thin::thin;
 use super::{Batch, ConsumeError, Limits, Positions, Progress, Share};
 use crate::event::Change;
 use crate::table::{Table, TableName};
+use crate::telemetry::{Taken, TargetWatch};
 
 /// Time between two batches that say of all partitions of a share how far they are, also of those at rest.
 const SAY_ALL: Duration = Duration::from_secs(5);
@@ -44,6 +45,8 @@ pub(super) struct Gatherer {
     since: Instant,
     /// When a batch last spoke of all partitions of the share.
     said_all: Instant,
+    /// Hears what is read.
+    watch: Arc<TargetWatch>,
 }
 
 impl Gatherer {
@@ -53,6 +56,7 @@ impl Gatherer {
         cuts: String,
         share: Option<Arc<Share>>,
         limits: Limits,
+        watch: Arc<TargetWatch>,
     ) -> Self {
         Self {
             parts,
@@ -68,6 +72,7 @@ impl Gatherer {
             uncommitted: 0,
             since: Instant::now(),
             said_all: Instant::now(),
+            watch,
         }
     }
 
@@ -154,10 +159,15 @@ impl Gatherer {
 
     fn add(&mut self, part: Part) {
         let steps = self.steps(&part);
+        let (micros, rows) = (part.cut.source_micros, part.cut.rows);
+        self.watch.task.clock.has_shown(micros);
         if steps.is_empty() && self.pending.is_none() && part.sweep.is_none() {
             // Another member's part.
+            self.watch.task.lag.passed_over(part.offset, rows);
             return;
         }
+        let taken = Taken { number: part.offset, micros, rows, reaches: Some(micros) };
+        self.watch.task.lag.taken(taken);
         let (batch, tables) = self.pending.get_or_insert_with(|| {
             self.since = Instant::now();
             let batch = Batch {

@@ -8,13 +8,17 @@ mod target;
 mod thin;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use metrics::{counter, histogram};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
+use crate::error::chain;
+use crate::publish::count_cuts;
+use crate::telemetry::{TargetWatch, catalog};
 use crate::wire::{Step, cuts_topic};
 
 pub use kafka::GroupOffsets;
@@ -186,28 +190,30 @@ pub struct Limits {
     pub thin: bool,
 }
 
+/// Time between two looks at how much stands on the topics, while the target does not keep up.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
+
 /// Consumes until `stop`, applying batch by batch to `target`. On stop the batches at hand are still applied.
 ///
-/// `observe` hears `None` once the positions are read, then of every batch that was applied. A topic that appears
-/// later ends this call with [`ConsumeError::NewTopic`].
-pub async fn run<T: Target>(
+/// `watch` hears what is read and applied. A topic that appears later ends this call with [`ConsumeError::NewTopic`].
+pub(crate) async fn run<T: Target>(
     config: &Config,
     target: &mut T,
     limits: Limits,
     stop: &CancellationToken,
-    mut observe: impl FnMut(Option<&Batch>) + Send,
+    watch: &Arc<TargetWatch>,
 ) -> Result<(), ConsumeError> {
-    consume(config, target, limits, stop, &mut observe, None).await
+    consume(config, target, limits, stop, watch, None).await
 }
 
 /// Consumes until `stop` as one of several processes, each with the partitions that a consumer group deals out to it.
 /// Changes of one key stay in order; there is no order between keys.
-pub async fn run_shared<T: Target>(
+pub(crate) async fn run_shared<T: Target>(
     config: &Config,
     target: &mut T,
     limits: Limits,
     stop: &CancellationToken,
-    mut observe: impl FnMut(Option<&Batch>) + Send,
+    watch: &Arc<TargetWatch>,
 ) -> Result<(), ConsumeError> {
     let mut members = Membership::join(config, &group(config, target.name()))?;
     loop {
@@ -220,7 +226,7 @@ pub async fn run_shared<T: Target>(
         tracing::info!(partitions = share.len(), "the group dealt out partitions");
         let until = stop.child_token();
         let consumed = async {
-            let consumed = consume(config, target, limits, &until, &mut observe, Some(share)).await;
+            let consumed = consume(config, target, limits, &until, watch, Some(share)).await;
             until.cancel();
             consumed
         };
@@ -250,15 +256,16 @@ async fn consume<T: Target>(
     target: &mut T,
     mut limits: Limits,
     stop: &CancellationToken,
-    observe: &mut (impl FnMut(Option<&Batch>) + Send),
+    watch: &Arc<TargetWatch>,
     share: Option<Arc<Share>>,
 ) -> Result<(), ConsumeError> {
     loop {
-        match attend(config, target, limits, stop, observe, share.clone()).await {
+        match attend(config, target, limits, stop, watch, share.clone()).await {
             Err(ConsumeError::Target(TargetError::NeedsAll)) if limits.thin => {
                 tracing::info!(
                     "constraints of the target want every change of a key, in order: reading again"
                 );
+                counter!(catalog::NEEDS_ALL, "target" => target.name()).increment(1);
                 limits.thin = false;
             }
             ended => return ended,
@@ -271,7 +278,7 @@ async fn attend<T: Target>(
     target: &mut T,
     limits: Limits,
     stop: &CancellationToken,
-    observe: &mut (impl FnMut(Option<&Batch>) + Send),
+    watch: &Arc<TargetWatch>,
     share: Option<Arc<Share>>,
 ) -> Result<(), ConsumeError> {
     let resumed = tokio::select! {
@@ -280,21 +287,77 @@ async fn attend<T: Target>(
         resumed = target.resume() => resumed?,
     };
     let group = group(config, target.name());
+    let opening = watch.stage.step("opening the topics");
     let parts = tokio::task::block_in_place(|| Parts::open(config, &group, &resumed, share.clone()))?;
-    observe(None);
+    drop(opening);
+    let lag = &watch.task.lag;
+    lag.restart(parts.place());
+    lag.attend();
+    let _counting = AbortOnDropHandle::new(tokio::spawn(count(Arc::new(config.clone()), Arc::clone(watch))));
     let (sender, mut batches) = mpsc::channel(1);
-    let gatherer = Gatherer::new(parts, resumed.positions, cuts_topic(config.topic_prefix()), share, limits);
+    let cuts = cuts_topic(config.topic_prefix());
+    let gatherer = Gatherer::new(parts, resumed.positions, cuts, share, limits, Arc::clone(watch));
     let reading = AbortOnDropHandle::new(tokio::spawn(gatherer.run(sender, stop.clone())));
     while let Some((batch, tables)) = batches.recv().await {
+        let applying = watch.stage.step("applying a batch");
+        let began = Instant::now();
         for table in &tables {
             target.prepare(table).await?;
         }
         target.apply(&batch).await?;
-        observe(Some(&batch));
+        drop(applying);
+        tell(target.name(), &batch, began.elapsed(), watch);
     }
     match reading.await {
         Ok(ended) => ended,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+/// Tells that a batch is applied.
+fn tell(target: &'static str, batch: &Batch, took: Duration, watch: &TargetWatch) {
+    let (pass, changes) = (batch.cut.pass, batch.changes.len());
+    tracing::debug!(target_name = target, pass, changes, "applied");
+    counter!(catalog::BATCHES, "target" => target).increment(1);
+    counter!(catalog::APPLIED, "target" => target).increment(changes as u64);
+    histogram!(catalog::BATCH_ROWS, "target" => target).record(changes as f64);
+    histogram!(catalog::BATCH_BYTES, "target" => target).record(batch.bytes as f64);
+    histogram!(catalog::APPLY_TIME, "target" => target).record(took);
+    if batch.commit {
+        watch.task.lag.done_below(batch.covered, pass);
+        watch.ready();
+    }
+}
+
+/// Counts what stands on the topics and was not read: at the start, and then while the target does not keep up. Where that
+/// cannot be told, what consumes says why.
+async fn count(config: Arc<Config>, watch: Arc<TargetWatch>) {
+    let task = &watch.task;
+    loop {
+        let from = task.lag.begin_counting();
+        let config = Arc::clone(&config);
+        match tokio::task::spawn_blocking(move || count_cuts(&config, from)).await {
+            Ok(Ok(Some(ahead))) => {
+                task.clock.has_shown(ahead.source_micros);
+                task.lag.counted(ahead.last, ahead.rows);
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(error = chain(&error), "the cuts topic cannot be counted");
+            }
+            // Ends with the process.
+            Err(_) => return,
+        }
+        if task.lag.is_empty() {
+            watch.ready();
+        }
+        loop {
+            tokio::time::sleep(COUNT_EVERY).await;
+            let late = task.lag.seconds(task.clock.now());
+            if late.is_some_and(|seconds| seconds > COUNT_EVERY.as_secs_f64()) {
+                break;
+            }
+        }
     }
 }
 

@@ -95,6 +95,11 @@ impl Parts {
         })
     }
 
+    /// Returns the place in the cuts topic from which on is read.
+    pub(super) fn place(&self) -> i64 {
+        self.positions.get(&(self.cuts.clone(), 0)).copied().unwrap_or(0)
+    }
+
     /// Returns the next part. Cancel-safe: what was read so far stays here.
     pub(super) async fn next(&mut self) -> Result<Part, ConsumeError> {
         loop {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::{Config, OutOfRange};
 use crate::table::TableName;
+use crate::telemetry::catalog;
 
 /// What is configured for the columns of all tables.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +43,7 @@ impl Policies {
 pub(super) fn count(table: &TableName, column: &str, policy: OutOfRange, values: u64) {
     let labels =
         [("table", table.to_string()), ("column", column.to_owned()), ("policy", policy.to_string())];
-    metrics::counter!("tripline_mirror_out_of_range_total", &labels).increment(values);
+    metrics::counter!(catalog::OUT_OF_RANGE, &labels).increment(values);
 }
 
 #[cfg(test)]

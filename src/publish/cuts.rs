@@ -75,6 +75,37 @@ pub fn read_cuts(config: &Config, from: i64) -> Result<Vec<Recorded>, PublishErr
     Reader::open(config)?.cuts(config, from)
 }
 
+/// What stands on the cuts topic behind an offset.
+#[derive(Debug, Clone, Copy)]
+pub struct Ahead {
+    /// Kafka offset of the last record.
+    pub last: i64,
+    /// Rows of the parts.
+    pub rows: u64,
+    /// The source's clock in the last record, microseconds since 1970.
+    pub source_micros: i64,
+}
+
+/// Counts what stands on the cuts topic from Kafka offset `from` to its end; `None` when nothing does. Blocking.
+pub fn count_cuts(config: &Config, from: i64) -> Result<Option<Ahead>, PublishError> {
+    let reader = Reader::open(config)?;
+    let start = from.max(reader.low);
+    let (mut last, mut rows) = (Vec::new(), 0);
+    if reader.high > start {
+        reader.read(start, |recorded| {
+            let before = last.len();
+            push(&mut last, recorded);
+            if let Some(added) = last.get(before) {
+                rows += added.cut.rows;
+            }
+            last.drain(..last.len().saturating_sub(1));
+        })?;
+    }
+    let ahead =
+        |Recorded { offset, cut }: Recorded| Ahead { last: offset, rows, source_micros: cut.source_micros };
+    Ok(last.pop().map(ahead))
+}
+
 /// Adds a record that counts, which one of a lower epoch does not. A claim that a part came before stands where that part
 /// does.
 fn push(cuts: &mut Vec<Recorded>, mut recorded: Recorded) {

@@ -26,7 +26,7 @@ use acks::TooLarge;
 use kafka::{Producer, Record};
 pub(crate) use kafka::{client_config, patiently, room_for_a_message, without_value};
 
-pub use cuts::{Recorded, read_cuts, read_last_cut};
+pub use cuts::{Ahead, Recorded, count_cuts, read_cuts, read_last_cut};
 pub use reach::distrust;
 pub use topics::{create_topics, delete_group, delete_topics, missing_topics};
 

@@ -8,9 +8,13 @@ use tokio_util::sync::CancellationToken;
 use super::supervisor::Ready;
 use crate::apply::PostgresTarget;
 use crate::config::{Config, ConfigError, Consistency};
-use crate::consume::{self, Batch, ConsumeError, GroupOffsets, Limits, Positions, Progress, TargetError};
+use crate::consume::{self, ConsumeError, GroupOffsets, Limits, Positions, Progress, TargetError};
 use crate::error::Error;
 use crate::mirror::{ClickHouseTarget, Policies, ProgressStore};
+use crate::telemetry::TargetWatch;
+
+/// What is seen of an applier.
+pub(super) const STAGES: [&str; 1] = ["apply"];
 
 /// Returns the destination PostgreSQL as it is configured; connects when it is used.
 pub(crate) fn postgres_target(config: &Config) -> Result<Option<PostgresTarget>, ConfigError> {
@@ -46,10 +50,10 @@ pub(super) async fn postgres(
         },
         thin: true,
     };
-    let observe = observer("postgres", ready);
+    let watch = watch(ready);
     match config.apply.consistency {
-        Consistency::Cut => consume::run(&config, &mut target, limits, &stop, observe).await?,
-        Consistency::Key => consume::run_shared(&config, &mut target, limits, &stop, observe).await?,
+        Consistency::Cut => consume::run(&config, &mut target, limits, &stop, &watch).await?,
+        Consistency::Key => consume::run_shared(&config, &mut target, limits, &stop, &watch).await?,
     }
     Ok(())
 }
@@ -68,23 +72,13 @@ pub(super) async fn clickhouse(
         uncommitted: 0,
         thin: true,
     };
-    consume::run(&config, &mut target, limits, &stop, observer("clickhouse", ready)).await?;
+    consume::run(&config, &mut target, limits, &stop, &watch(ready)).await?;
     Ok(())
 }
 
-/// Says what happens: `None` once the positions are read, then every batch.
-fn observer(target: &'static str, ready: Ready) -> impl FnMut(Option<&Batch>) + Send {
-    move |batch| match batch {
-        None => ready.set(),
-        Some(batch) => {
-            tracing::debug!(
-                target_name = target,
-                pass = batch.cut.pass,
-                changes = batch.changes.len(),
-                "applied"
-            );
-        }
-    }
+fn watch(ready: Ready) -> Arc<TargetWatch> {
+    let task = Arc::clone(ready.task());
+    Arc::new(TargetWatch::new(&task, move || ready.set()))
 }
 
 /// The mirror's progress in Kafka's consumer group.

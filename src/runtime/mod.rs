@@ -2,6 +2,7 @@
 
 mod applier;
 mod publisher;
+mod repeats;
 mod signals;
 mod supervisor;
 mod takeover;
@@ -9,10 +10,12 @@ mod takeover;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Config;
 use crate::error::{Disposition, Error};
 use crate::publish::distrust;
+use crate::telemetry::{self, Board, Listener};
 
 pub(crate) use applier::{clickhouse_target, postgres_target};
 pub use signals::stop_on_signals;
@@ -34,10 +37,14 @@ pub enum Halves {
 /// returned. Each target runs by itself: one being down does not hold up the other.
 pub async fn run(config: Config, halves: Halves, stop: CancellationToken) -> Result<(), Error> {
     let config = Arc::new(config);
+    let board = Arc::new(Board::new(&config.pipeline));
+    // An address that is taken is said before anything starts.
+    let listener = Listener::open(&config).await?;
     let mut supervisor = Supervisor::new(stop);
     if halves != Halves::Apply {
         let config = Arc::clone(&config);
-        supervisor.spawn("publish", move |stop, ready| {
+        let task = board.add("publish", "source", &publisher::STAGES);
+        supervisor.spawn(task, move |stop, ready| {
             trusted(Arc::clone(&config), publisher::run(Arc::clone(&config), stop, ready))
         });
     }
@@ -47,18 +54,29 @@ pub async fn run(config: Config, halves: Halves, stop: CancellationToken) -> Res
         }
         if config.destination.is_some() {
             let config = Arc::clone(&config);
-            supervisor.spawn("apply postgres", move |stop, ready| {
+            let task = board.add("apply postgres", "postgres", &applier::STAGES);
+            supervisor.spawn(task, move |stop, ready| {
                 trusted(Arc::clone(&config), applier::postgres(Arc::clone(&config), stop, ready))
             });
         }
         if config.clickhouse.is_some() {
             let config = Arc::clone(&config);
-            supervisor.spawn("apply clickhouse", move |stop, ready| {
+            let task = board.add("apply clickhouse", "clickhouse", &applier::STAGES);
+            supervisor.spawn(task, move |stop, ready| {
                 trusted(Arc::clone(&config), applier::clickhouse(Arc::clone(&config), stop, ready))
             });
         }
     }
-    supervisor.join().await
+    let telling = AbortOnDropHandle::new(tokio::spawn(telemetry::tell(Arc::clone(&board))));
+    let serving = listener.map(|listener| {
+        if let Some(address) = listener.address() {
+            tracing::info!(%address, "answering HTTP");
+        }
+        AbortOnDropHandle::new(tokio::spawn(telemetry::serve(listener, config, board)))
+    });
+    let ended = supervisor.join().await;
+    drop((telling, serving));
+    ended
 }
 
 /// Runs a half. Before it is started again over and over, brokers that ask for TLS or a login are asked whether that is

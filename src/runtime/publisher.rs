@@ -6,10 +6,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use metrics::{counter, gauge, histogram};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::repeats::Repeats;
 use super::supervisor::Ready;
 use super::takeover::{fenced, lock_file, open};
 use crate::config::{Config, Delivery};
@@ -19,9 +21,15 @@ use crate::offset::{OffsetDir, Stored};
 use crate::position::Position;
 use crate::publish::{PublishError, Published, Publisher, Recorded, Staged, read_cuts};
 use crate::tail::{SourceLock, Tail, TailError, Window};
+use crate::telemetry::{Taken, Task, catalog};
 
 /// Time between two acknowledgements at the source at least.
 const ACKNOWLEDGE: Duration = Duration::from_secs(10);
+/// Time between two looks at the source while nothing is read, because what was read cannot be published.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// What is seen of a publisher, in the order in which a change passes.
+pub(super) const STAGES: [&str; 4] = ["tail", "produce", "commit", "save"];
 
 /// Publishes until the stop.
 pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Ready) -> Result<(), Error> {
@@ -35,6 +43,9 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
         () = stop.cancelled() => return Ok(()),
         lock = SourceLock::wait(&config, config.source_url()?) => lock?,
     };
+    let task = Arc::clone(ready.task());
+    let starting = task.stage("tail");
+    let starting = starting.step("starting");
     let opening = {
         let config = Arc::clone(&config);
         blocking(move || {
@@ -63,6 +74,7 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
         "publishing"
     );
 
+    drop(starting);
     let epoch = stored.epoch;
     let (steps, received) = mpsc::channel(1);
     let (confirmed, to_save) = mpsc::channel(16);
@@ -70,10 +82,12 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
     let (saved, to_acknowledge) = watch::channel(stored.position.clone());
     // The end of any stage ends the reading, and with it all of them: also while nothing new is logged.
     let over = stop.child_token();
-    let sending = stage(&over, move || send(publisher, received, sent));
+    let of = [(); 3].map(|()| Arc::clone(&task));
+    let [of_sending, of_committing, of_saving] = of;
+    let sending = stage(&over, move || send(publisher, received, sent, &of_sending));
     let watch = Watch::new(&config, &stored);
-    let committing = stage(&over, move || commit(to_commit, confirmed, watch));
-    let saving = stage(&over, move || save_all(&offsets, stored, to_save, saved));
+    let committing = stage(&over, move || commit(to_commit, confirmed, watch, &of_committing));
+    let saving = stage(&over, move || save_all(&offsets, stored, to_save, saved, &of_saving));
     let reading = AbortOnDropHandle::new(tokio::spawn(read(
         Arc::clone(&config),
         tail,
@@ -129,10 +143,23 @@ async fn read(
     let idle = Duration::from_millis(config.tail.idle_interval_ms);
     let mut wait = busy;
     let mut acknowledged = Instant::now();
+    let stage = ready.task().stage("tail");
+    let mut reading = Reading::new(ready.task());
+    let mut repeats = Repeats::default();
     loop {
         // A place for the window first: at most one is being published and one is ready.
-        let place = steps.reserve().await;
+        let place = loop {
+            tokio::select! {
+                biased;
+                place = steps.reserve() => break place,
+                () = tokio::time::sleep(LOOK) => {
+                    tail.look().await?;
+                    reading.look(&tail);
+                }
+            }
+        };
         let Ok(place) = place else { return Ok(()) };
+        let step = stage.step("reading a window");
         lock.check()?;
         let due = acknowledged.elapsed() >= ACKNOWLEDGE || tail.awaits_acknowledgement();
         if due && saved.has_changed().unwrap_or(false) {
@@ -140,6 +167,7 @@ async fn read(
             let position = saved.borrow_and_update().clone();
             tail.acknowledge(&position).await?;
         }
+        let began = Instant::now();
         let polled = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
@@ -147,14 +175,23 @@ async fn read(
         };
         let found = match polled {
             Err(error @ TailError::Locked) => {
-                tracing::warn!("{error}");
-                None
+                counter!(catalog::LOCKED).increment(1);
+                if let Some(unsaid) = repeats.say("locked", Instant::now()) {
+                    tracing::warn!(unsaid, "{error}");
+                }
+                drop(step);
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(idle) => {}
+                }
+                continue;
             }
             other => other?,
         };
         ready.set();
         wait = match found {
             None => {
+                reading.idle(&tail);
                 if let Some(position) = tail.settled().await? {
                     place.send(Step::Settled(position));
                 }
@@ -162,6 +199,7 @@ async fn read(
             }
             Some(window) => {
                 let full = !window.done;
+                reading.window(&tail, &window, began.elapsed());
                 place.send(Step::Window(Box::new(window)));
                 if full {
                     continue;
@@ -170,9 +208,69 @@ async fn read(
                 busy.max(tail.opening().min(idle))
             }
         };
+        drop(step);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Tells what is read.
+struct Reading {
+    task: Arc<Task>,
+    /// Windows so far.
+    windows: i64,
+    /// All that the source showed up to here was read.
+    through: Option<i64>,
+    /// The source's clock when the pass at hand began, and the pass's rows so far.
+    pass: Option<(i64, usize)>,
+}
+
+impl Reading {
+    fn new(task: &Arc<Task>) -> Self {
+        Self { task: Arc::clone(task), windows: 0, through: None, pass: None }
+    }
+
+    /// Takes over what the source said of itself; returns its clock.
+    fn see(&self, tail: &Tail) -> Option<i64> {
+        let seen = tail.seen();
+        self.task.set_oldest_open(seen.oldest_open());
+        let (micros, at) = seen.clock?;
+        self.task.clock.set(micros, at);
+        Some(micros)
+    }
+
+    /// Nothing is read, because what was read cannot be published.
+    fn look(&self, tail: &Tail) {
+        self.see(tail);
+        self.task.lag.set_unread(tail.unread());
+    }
+
+    /// Nothing was read; mostly because there is nothing to read.
+    fn idle(&mut self, tail: &Tail) {
+        let Some(micros) = self.see(tail).filter(|_| tail.seen().idle) else { return };
+        self.through = Some(micros);
+        self.task.lag.rest(micros);
+    }
+
+    fn window(&mut self, tail: &Tail, window: &Window, took: Duration) {
+        self.see(tail);
+        let rows = window.messages.len();
+        let (began, before) = self.pass.unwrap_or((window.source_micros, 0));
+        self.pass = (!window.done).then_some((began, before + rows));
+        let micros = self.through.unwrap_or(began);
+        let reaches = window.done.then_some(began);
+        self.task.lag.taken(Taken { number: self.windows, micros, rows: rows as u64, reaches });
+        self.task.lag.set_unread(if window.done { 0 } else { tail.unread() });
+        self.windows += 1;
+        self.through = reaches.or(self.through);
+        histogram!(catalog::READ_TIME).record(took);
+        histogram!(catalog::WINDOW_ROWS).record(rows as f64);
+        histogram!(catalog::WINDOW_BYTES).record(window.bytes.len() as f64);
+        if window.done {
+            counter!(catalog::PASSES).increment(1);
+            histogram!(catalog::PASS_ROWS).record((before + rows) as f64);
         }
     }
 }
@@ -190,10 +288,18 @@ fn send(
     mut publisher: Publisher,
     mut steps: mpsc::Receiver<Step>,
     sent: mpsc::Sender<Sent>,
+    task: &Task,
 ) -> Result<(), PublishError> {
+    let stage = task.stage("produce");
     while let Some(step) = steps.blocking_recv() {
         let step = match step {
-            Step::Window(window) => Sent::Part(Box::new(publisher.stage(&window)?)),
+            Step::Window(window) => {
+                let _step = stage.step("sending a part");
+                let began = Instant::now();
+                let staged = publisher.stage(&window)?;
+                histogram!(catalog::PRODUCE_TIME).record(began.elapsed());
+                Sent::Part(Box::new(staged))
+            }
             Step::Settled(position) => Sent::Settled(position),
         };
         if sent.blocking_send(step).is_err() {
@@ -241,12 +347,21 @@ fn commit(
     mut sent: mpsc::Receiver<Sent>,
     confirmed: mpsc::Sender<Confirmed>,
     mut watch: Watch,
+    task: &Task,
 ) -> Result<(), PublishError> {
+    let stage = task.stage("commit");
+    let mut windows = 0;
     while let Some(step) = sent.blocking_recv() {
         let step = match step {
             Sent::Part(staged) => {
+                let _step = stage.step("committing a part");
+                let began = Instant::now();
                 let published = staged.finish()?;
+                histogram!(catalog::COMMIT_TIME).record(began.elapsed());
                 watch.see(published.cuts_offset)?;
+                windows += 1;
+                task.lag.done_below(windows, published.position.pass);
+                counter!(catalog::PUBLISHED).increment(published.rows as u64);
                 tracing::debug!(pass = published.position.pass, rows = published.rows, "published");
                 Confirmed::Published(published)
             }
@@ -288,13 +403,20 @@ fn save_all(
     mut stored: Stored,
     mut confirmed: mpsc::Receiver<Confirmed>,
     saved: watch::Sender<Position>,
+    task: &Task,
 ) -> Result<(), Error> {
+    let stage = task.stage("save");
     while let Some(step) = confirmed.blocking_recv() {
         step.apply(&mut stored);
         while let Ok(newer) = confirmed.try_recv() {
             newer.apply(&mut stored);
         }
+        let step = stage.step("writing the offset file");
+        let began = Instant::now();
         save(offsets, &stored)?;
+        histogram!(catalog::OFFSET_TIME).record(began.elapsed());
+        gauge!(catalog::OFFSET).set(stored.position.offset as f64);
+        drop(step);
         saved.send_replace(stored.position.clone());
         failpoint::hit("offset::after-save");
     }

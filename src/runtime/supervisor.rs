@@ -3,14 +3,16 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use sd_notify::NotifyState;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::repeats::Repeats;
 use crate::error::{Disposition, Error, chain};
+use crate::telemetry::{Task, catalog, notify};
 
 /// First and longest wait before a task starts again; jitter is added.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
@@ -18,6 +20,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 /// Tells that a task does its work: its first pass is read, or its positions are. May be said again and again.
 #[derive(Debug, Clone)]
 pub(super) struct Ready {
+    task: Arc<Task>,
     said: Arc<AtomicBool>,
     waiting: Arc<AtomicUsize>,
 }
@@ -25,17 +28,19 @@ pub(super) struct Ready {
 impl Ready {
     /// Says it. When the last task has, the service manager is told.
     pub(super) fn set(&self) {
-        if !self.said.swap(true, Ordering::AcqRel) && self.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.said.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.task.set_ready(true);
+        if self.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
             tracing::info!("ready");
             notify(&[NotifyState::Ready]);
         }
     }
-}
 
-/// Tells systemd, when it listens.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "the service manager was not told");
+    /// Returns what is seen of the task.
+    pub(super) fn task(&self) -> &Arc<Task> {
+        &self.task
     }
 }
 
@@ -53,7 +58,7 @@ impl Supervisor {
     }
 
     /// Starts a task that runs `work` again and again until the stop, or until an error that needs a person.
-    pub(super) fn spawn<F, W>(&mut self, name: &'static str, work: W)
+    pub(super) fn spawn<F, W>(&mut self, task: Arc<Task>, work: W)
     where
         W: Fn(CancellationToken, Ready) -> F + Send + 'static,
         F: Future<Output = Result<(), Error>> + Send,
@@ -63,8 +68,10 @@ impl Supervisor {
         let waiting = Arc::clone(&self.waiting);
         self.tasks.spawn(async move {
             let mut backoff = backoff();
+            let mut repeats = Repeats::default();
             loop {
-                let ready = Ready { said: Arc::new(AtomicBool::new(false)), waiting: Arc::clone(&waiting) };
+                let said = Arc::new(AtomicBool::new(false));
+                let ready = Ready { task: Arc::clone(&task), said, waiting: Arc::clone(&waiting) };
                 let result = work(stop.clone(), ready.clone()).await;
                 let Err(error) = result else { return Ok(()) };
                 if ready.said.load(Ordering::Acquire) {
@@ -78,7 +85,16 @@ impl Supervisor {
                     Disposition::Again => {}
                     Disposition::Retry => {
                         let wait = backoff.next().unwrap_or(BACKOFF.1);
-                        tracing::warn!(task = name, error = %chain(&error), ?wait, "starting again");
+                        let (name, error) = (task.name, chain(&error));
+                        task.restarts(&error);
+                        metrics::counter!(catalog::RESTARTS, "task" => name).increment(1);
+                        match repeats.say(&error, Instant::now()) {
+                            Some(0) => tracing::warn!(task = name, %error, ?wait, "starting again"),
+                            Some(unsaid) => {
+                                tracing::warn!(task = name, %error, ?wait, unsaid, "starting again")
+                            }
+                            None => tracing::debug!(task = name, %error, ?wait, "starting again"),
+                        }
                         tokio::select! {
                             () = stop.cancelled() => return Ok(()),
                             () = tokio::time::sleep(wait) => {}

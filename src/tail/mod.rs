@@ -9,6 +9,7 @@ mod load;
 mod lock;
 mod postgres;
 mod rewind;
+mod seen;
 mod sql;
 mod window;
 
@@ -24,10 +25,12 @@ use crate::failpoint;
 use crate::position::{Anchor, Identity, Inside, Mark, Marks, Position, Snapshot};
 use crate::session::SessionError;
 use crate::table::{Table, TableName, quote_ident};
+use crate::telemetry::catalog;
 use crate::wire::{TableEncoder, WireError};
 
 pub use lock::SourceLock;
 pub use rewind::{Back, Rewound, rewind};
+pub use seen::Seen;
 pub use window::{Message, ReadChunk, Window};
 
 use load::Loads;
@@ -216,6 +219,10 @@ pub struct Tail {
     handed: (u64, Instant),
     /// Existing rows that are being copied.
     loads: Loads,
+    /// What the source last said of itself.
+    seen: Seen,
+    /// Where the sequence stood at the last pass: up to there ids were gone over.
+    scanned: u64,
 }
 
 /// A pass that is open at its snapshot, before its rows are read.
@@ -284,6 +291,8 @@ impl Tail {
             limit: config.tail.window_rows,
             last_bytes: 0,
             loads: Loads::default(),
+            seen: Seen::default(),
+            scanned: 0,
         };
         // From before the look at capture: what changes behind it is seen by the first pass. Where it cannot be had, what
         // comes next says why.
@@ -310,6 +319,24 @@ impl Tail {
     /// Returns the position in memory: ahead of what is published by at most the windows not yet confirmed.
     pub fn position(&self) -> &Position {
         &self.position
+    }
+
+    /// Returns what the source last said of itself.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Asks how the source goes on while nothing is read from it.
+    pub async fn look(&mut self) -> Result<(), TailError> {
+        let polled = self.session.poll(None).await?;
+        self.seen.note(&polled.snapshot, polled.clock_micros, polled.last_id);
+        Ok(())
+    }
+
+    /// Returns how many ids were drawn that were not read, those of what was rolled back or is still open among them.
+    pub fn unread(&self) -> u64 {
+        let read = self.position.inside.as_ref().map_or(self.scanned, |inside| inside.cursor);
+        self.seen.last_id.saturating_sub(read)
     }
 
     /// Returns how long the last window took to open, checks of the catalog included: what a pass costs the source however
@@ -352,7 +379,9 @@ impl Tail {
     ///
     /// Returns `None` when the log holds nothing new. The transaction stays open until [`Tail::read`].
     pub async fn open(&mut self) -> Result<Option<OpenPass>, TailError> {
+        self.seen.idle = false;
         let idle = self.position.inside.is_none() && self.is_idle().await?;
+        self.seen.idle = idle;
         let load = self.next_load().await?;
         if idle && load.is_none() {
             return Ok(None);
@@ -385,6 +414,7 @@ impl Tail {
             return Err(TailError::Restarted);
         }
         self.identity.check(opened.in_recovery, opened.timeline)?;
+        self.seen.note(&opened.snapshot, opened.clock_micros, None);
         self.opening = began.elapsed();
         let known = self.fingerprint.as_deref();
         if known.map(|known| if inside { capture::log_part(known) } else { known })
@@ -418,6 +448,10 @@ impl Tail {
             Ok(cut_short) => cut_short,
             Err(error) => return Err(self.session.give_up(error).await),
         };
+        if pass.part == 0 {
+            metrics::counter!(catalog::RESCANNED).increment(self.scanned.saturating_sub(pass.cursor));
+            self.scanned = self.scanned.max(self.highest);
+        }
         let rows = builder.messages.len();
         let done = !cut_short && rows < self.limit as usize;
         self.adapt_limit(rows, builder.bytes.len());
@@ -440,6 +474,7 @@ impl Tail {
         self.last_bytes = builder.bytes.len();
         self.advance(&pass, number, done, last);
         if !handed_out {
+            self.seen.idle = true;
             self.position.pass = number - 1;
             return Ok(None);
         }
@@ -509,6 +544,7 @@ impl Tail {
             return Err(TailError::Restarted);
         }
         self.identity.check(polled.in_recovery, self.identity.timeline)?;
+        self.seen.note(&polled.snapshot, polled.clock_micros, polled.last_id);
         if check {
             let (least, most) = CHECK_EVERY;
             self.check_at = Instant::now() + (asked.elapsed() * CHECK_REST).clamp(least, most);
@@ -527,6 +563,7 @@ impl Tail {
         }
         let idle = self.marks.rule_out(&self.position.base, &polled.snapshot, last_id);
         if idle {
+            self.scanned = last_id;
             self.settle(polled.snapshot);
         }
         Ok(idle)

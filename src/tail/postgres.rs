@@ -27,6 +27,8 @@ pub(super) struct Polled {
     pub(super) postmaster_start: i64,
     /// The catalog's fingerprint, where it was asked for.
     pub(super) fingerprint: Option<String>,
+    /// The source's clock, microseconds since 1970.
+    pub(super) clock_micros: i64,
 }
 
 /// Where the source stands.
@@ -170,6 +172,7 @@ impl Session {
             in_recovery: row.get(2) == Some("t"),
             postmaster_start: parse(&row, 3, WHAT)?,
             fingerprint: row.get(4).map(str::to_owned),
+            clock_micros: parse(&row, 5, WHAT)?,
         })
     }
 

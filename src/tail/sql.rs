@@ -48,7 +48,8 @@ pub(super) fn standing(sequence: &TableName, tables: &[LogTable]) -> String {
 pub(super) fn poll(sequence: &TableName, fingerprint: Option<&str>) -> String {
     format!(
         "select pg_catalog.pg_current_snapshot(), pg_catalog.pg_sequence_last_value({sequence}), \
-         pg_catalog.pg_is_in_recovery(), {POSTMASTER_START}, ({fingerprint})::pg_catalog.text",
+         pg_catalog.pg_is_in_recovery(), {POSTMASTER_START}, ({fingerprint})::pg_catalog.text, \
+         (extract(epoch from pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8",
         sequence = regclass(sequence),
         fingerprint = fingerprint.unwrap_or("null"),
     )

@@ -14,6 +14,7 @@ mod destination;
 mod error;
 mod form;
 mod mirrored;
+mod noted;
 mod postgres;
 mod rounds;
 mod sql;
@@ -22,6 +23,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 pub use error::VerifyError;
+pub use noted::{Noted, note, noted};
 pub use rounds::{Compared, Difference, Differing};
 
 use crate::capture::{self, Captured};

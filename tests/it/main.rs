@@ -10,6 +10,7 @@ mod history;
 mod install;
 mod mirror;
 mod operations;
+mod observed;
 mod pagila;
 mod passes;
 mod pipeline;

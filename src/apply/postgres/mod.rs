@@ -42,6 +42,7 @@ use crate::event::Op;
 use crate::failpoint;
 use crate::rename::Renames;
 use crate::table::{Table, TableName};
+use crate::telemetry::catalog;
 
 /// Batches for which COPY into a table rests after it has failed.
 const REST: u32 = 16;
@@ -212,6 +213,7 @@ impl PostgresTarget {
             pass = batch.cut.pass,
             "rows that were not expected at the destination are there"
         );
+        metrics::counter!(catalog::SECOND_ATTEMPTS, "target" => NAME).increment(1);
         for group in plan.groups.iter().filter(|group| group.fresh) {
             self.resting.insert(group.table.name.clone(), REST);
             self.tables.forget_insert(&group.table.name);
@@ -269,6 +271,7 @@ impl PostgresTarget {
                 return Err(TargetError::NeedsAll);
             }
             self.replays += 1;
+            metrics::counter!(catalog::REPLAYS, "target" => NAME).increment(1);
             info!(
                 changes = batch.changes.len(),
                 pass = batch.cut.pass,

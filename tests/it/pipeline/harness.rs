@@ -139,6 +139,11 @@ impl Pipeline {
         self.settings.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Returns the environment variables that change configuration keys.
+    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        self.settings.clone()
+    }
+
     /// Appends to the configuration file.
     pub(crate) fn configure(&self, text: &str) {
         let mut file = std::fs::OpenOptions::new().append(true).open(self.config()).unwrap();
@@ -192,8 +197,13 @@ impl Pipeline {
 
     /// Starts a daemon with `FAILPOINTS`: places where it is to die.
     pub(crate) fn start_armed(&self, half: &str, failpoints: &str) -> Daemon {
+        self.start_with(half, &[("FAILPOINTS", failpoints.to_owned())])
+    }
+
+    /// Starts a daemon in this environment.
+    pub(crate) fn start_with(&self, half: &str, environment: &[(&str, String)]) -> Daemon {
         let mut command = daemon::command(&self.config(), half, &self.settings);
-        command.env("FAILPOINTS", failpoints);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         let daemon = Daemon::start(command, half);
         self.logs.lock().unwrap().push(daemon.log());
         daemon
