@@ -101,6 +101,11 @@ checks() {
   step 'unit tests' cargo test --locked --lib --bins
   step layers scripts/layers.sh
   if command -v systemd-analyze >/dev/null; then step units units; else skip units 'no systemd-analyze here'; fi
+  if command -v "${PROMTOOL:-promtool}" >/dev/null; then
+    step 'alert rules' scripts/rules.sh
+  else
+    skip 'alert rules' 'no promtool here (Debian: package prometheus)'
+  fi
   if command -v shellcheck >/dev/null; then
     step shellcheck shellcheck -x .ci/run scripts/*.sh scripts/lib/demo*.sh
   else
