@@ -107,6 +107,11 @@ checks() {
   step layers scripts/layers.sh
   command -v systemd-analyze >/dev/null || install_packages 'scores of the units' systemd
   step units units
+  if command -v "${PROMTOOL:-promtool}" >/dev/null; then
+    step 'alert rules' scripts/rules.sh
+  else
+    skip 'alert rules' 'no promtool here (Debian: package prometheus)'
+  fi
   if command -v shellcheck >/dev/null; then
     step shellcheck shellcheck -x .ci/run scripts/*.sh scripts/lib/demo*.sh packaging/deb/*
   else

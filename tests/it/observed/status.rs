@@ -28,11 +28,10 @@ async fn the_json_is_as_its_schema_says_in_every_state() {
     pipeline.fine("snapshot --all").await;
     let waiting = json(&pipeline).await;
     check(STATUS, &waiting).unwrap();
-    assert!(
-        waiting.contains("\"table\":\"public.notes\"") && waiting.contains("\"rows_behind\":10"),
-        "{waiting}"
-    );
+    assert!(waiting.contains("notes") && waiting.contains("\"rows_behind\":10"), "{waiting}");
 
+    // It would wait for whatever transaction is open anywhere in the cluster.
+    pipeline.fine("snapshot public.notes --cancel").await;
     let daemon = pipeline.start_ready("run").await;
     pipeline.caught_up().await;
     let caught_up = json(&pipeline).await;
