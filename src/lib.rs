@@ -20,13 +20,8 @@
 //! (messages and cut), `consume::parts` (ranges put in order), `apply::fold` or `mirror::batch`, the target. Positions
 //! follow it and never lead: the offset file after Kafka, `tripline.positions` with the rows, the group after ClickHouse.
 //!
-<<<<<<< HEAD
-//! [`config`], [`event`], [`position`], [`table`], [`selection`], [`rename`] and [`wire`] are the vocabulary: pure, without I/O.
-//! [`session`] opens PostgreSQL sessions, [`tls`] says whom connections trust, [`verify`] compares the targets with the source, [`runtime`] runs the daemons, [`error`] decides
-=======
 //! [`config`], [`event`], [`position`], [`table`], [`selection`], [`rename`], [`right`] and [`wire`] are the vocabulary: pure, without I/O.
-//! [`session`] opens PostgreSQL sessions, [`verify`] compares the targets with the source, [`runtime`] runs the daemons, [`error`] decides
->>>>>>> 76ce7ef (Roles with the least rights, denied rights named with their GRANT, init without LOCK TABLE where the role may only create triggers; package, installer, template units, operations page)
+//! [`session`] opens PostgreSQL sessions, [`tls`] says whom connections trust, [`verify`] compares the targets with the source, [`runtime`] runs the daemons, [`error`] decides
 //! what an error means, [`cli`] is what people type, [`failpoint`] where tests let it die. docs/architecture.md has the
 //! invariants, docs/tail.md the proof.
 
