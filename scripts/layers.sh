@@ -30,7 +30,7 @@ only() {
 code=$(program)
 # In mod.rs and error.rs the clients' error types.
 only 'rdkafka belongs to the producer, the consumer, topics and cuts, and to the errors' \
-  '\brdkafka::' 'src/publish/(kafka|topics|cuts|mod)\.rs|src/consume/(kafka|members|mod)\.rs|src/error\.rs'
+  '\brdkafka::' 'src/publish/(kafka|poller|reach|topics|cuts|mod)\.rs|src/consume/(kafka|members|mod)\.rs|src/error\.rs'
 only 'tokio_postgres belongs to sessions, capture, the tail, the applier, verify, and to the errors' \
   '\btokio_postgres::' 'src/session\.rs|src/capture/[a-z_]+\.rs|src/tail/(postgres|lock|load|acknowledge|mod)\.rs|src/apply/postgres/[a-z_]+\.rs|src/verify/postgres\.rs|src/error\.rs'
 only 'the ClickHouse client belongs to one file' '(^|[^:[:alnum:]_])clickhouse::[^S]' 'src/mirror/clickhouse\.rs'
@@ -38,7 +38,7 @@ only 'identifiers become SQL through quote_ident, and for ClickHouse through mir
   '(from|into|update|join|schema|trigger|function|sequence|only) \\"\{' 'src/table\.rs|src/mirror/sql\.rs'
 only 'no unwrap: what cannot fail says why with expect' '\.unwrap\(\)' '-'
 only 'the vocabulary does no I/O' '\b(tokio|rdkafka|tokio_postgres|std::(fs|net|process))::|async fn' \
-  'src/(session|main|lib|failpoint|error|config|cli/.*|capture/.*|tail/.*|publish/.*|offset/.*|consume/.*|apply/.*|mirror/.*|verify/.*|runtime/.*|config/.*|telemetry.*|snapshot.*|retention.*)(\.rs)?'
+  'src/(session|main|lib|failpoint|error|config|cli/.*|capture/.*|tail/.*|publish/.*|offset/.*|consume/.*|apply/.*|mirror/.*|verify/.*|runtime/.*|config/.*|telemetry.*|tls|snapshot.*|retention.*)(\.rs)?'
 only 'a process ends in main alone, or at a second signal' 'process::exit|eprintln!' 'src/main\.rs'
 
 if cargo tree --locked --edges normal --prefix none | grep -q '^fail v'; then
