@@ -62,7 +62,7 @@ fn matches(root: &Value, schema: &Value, json: &Value, at: &str) -> Result<(), S
         "number" => json.is_number(),
         other => panic!("no type {other}"),
     };
-    if !types.is_empty() && !types.iter().any(|name| is(name)) {
+    if !types.is_empty() && !types.iter().any(is) {
         return Err(format!("{at} is {json}, not of type {types:?}"));
     }
     for (index, item) in json.as_array().into_iter().flatten().enumerate() {
