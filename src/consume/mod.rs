@@ -325,8 +325,9 @@ fn tell(target: &'static str, batch: &Batch, took: Duration, watch: &TargetWatch
     histogram!(catalog::APPLY_TIME, "target" => target).record(took);
     if batch.commit {
         watch.task.lag.done_below(batch.covered, pass);
-        watch.ready();
     }
+    // Also in the middle of a pass whose rest nobody publishes yet.
+    watch.ready();
 }
 
 /// Counts what stands on the topics and was not read: at the start, and then while the target does not keep up. Where that
@@ -348,7 +349,8 @@ async fn count(config: Arc<Config>, watch: Arc<TargetWatch>) {
             // Ends with the process.
             Err(_) => return,
         }
-        if task.lag.is_empty() {
+        // What is read and not applied waits for the rest of its pass, which nobody may publish for a long time.
+        if task.lag.is_read() && watch.stage.is_waiting() {
             watch.ready();
         }
         loop {

@@ -58,6 +58,11 @@ impl Stage {
         *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
     }
 
+    /// Tells whether it waits for something to do.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.current().is_none()
+    }
+
     fn current(&self) -> Option<(&'static str, Duration)> {
         let step = *self.step.lock().unwrap_or_else(PoisonError::into_inner);
         step.map(|(what, since)| (what, since.elapsed()))
