@@ -182,9 +182,7 @@ impl Error {
             Self::Target(error) => target(error),
         }
     }
-}
 
-impl Error {
     /// Tells whether PostgreSQL denied something to the role.
     pub fn is_denied(&self) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);

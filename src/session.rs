@@ -2,6 +2,7 @@
 
 mod tls;
 
+use postgres_openssl::MakeTlsConnector;
 pub use tokio_postgres::Client;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
@@ -95,10 +96,19 @@ fn parse(which: &'static str, url: &str) -> Result<(Config, Settings), SessionEr
     Ok((config, settings))
 }
 
+/// Reads a URL, and makes what opens connections as safe as it says; what is found wrong with a certificate goes into the
+/// refusal.
+fn secured(which: &'static str, url: &str) -> Result<(Config, MakeTlsConnector, Refusal), SessionError> {
+    let (config, settings) = parse(which, url)?;
+    let refusal = Refusal::default();
+    let tls = settings.connector(&refusal).map_err(|source| SessionError::Tls { which, source })?;
+    Ok((config, tls, refusal))
+}
+
 /// Opens a session to the `which` ("source" or "destination") server and drives it on its own task, which ends with
 /// the client. The URL has libpq's parameters for TLS.
 pub async fn connect(which: &'static str, url: &str, purpose: &str) -> Result<Client, SessionError> {
-    let (mut config, settings) = parse(which, url)?;
+    let (mut config, tls, refusal) = secured(which, url)?;
     config.application_name(format!("tripline {purpose}"));
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(std::time::Duration::from_secs(10));
@@ -115,8 +125,6 @@ pub async fn connect(which: &'static str, url: &str, purpose: &str) -> Result<Cl
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(std::time::Duration::from_secs(120));
     }
-    let refusal = Refusal::default();
-    let tls = settings.connector(&refusal).map_err(|source| SessionError::Tls { which, source })?;
     let mut opened = config.connect(tls.clone()).await;
     if config.get_ssl_mode() == SslMode::Prefer && opened.as_ref().is_err_and(is_about_tls) {
         // As libpq does: TLS was only preferred.
@@ -135,9 +143,7 @@ pub async fn connect(which: &'static str, url: &str, purpose: &str) -> Result<Cl
 
 /// Cancels what a session is doing, over a connection that is as safe as its own; `url` is the one it was opened with.
 pub(crate) async fn cancel(which: &'static str, url: &str, token: &CancelToken) -> Result<(), SessionError> {
-    let (config, settings) = parse(which, url)?;
-    let refusal = Refusal::default();
-    let tls = settings.connector(&refusal).map_err(|source| SessionError::Tls { which, source })?;
+    let (config, tls, refusal) = secured(which, url)?;
     token.cancel_query(tls).await.map_err(|error| explain(which, &config, &refusal, error))
 }
 

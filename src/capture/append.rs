@@ -12,7 +12,7 @@ use crate::table::{Column, TableName, quote_ident, quote_literal};
 use super::catalog::Source;
 use super::ddl::RELOG_BYTES;
 use super::error::{CaptureError, Refusal};
-use super::init::{Action, may_lock_sql, no_lock, unless_gone, with_patience};
+use super::init::{Action, may_lock, no_lock, unless_gone, with_patience};
 use super::plan::Plan;
 use super::registry::{self, Captured};
 use super::render::{render, rows_of};
@@ -74,9 +74,7 @@ pub async fn log_anew(client: &mut Client, captured: &Captured) -> Result<(), Ca
     let wanted = sql(captured);
     with_patience(name, async || {
         let transaction = query::begin(client).await?;
-        if !query::json::<bool>(&transaction, "the right to lock a table", &may_lock_sql(captured.oid))
-            .await?
-        {
+        if !may_lock(&transaction, captured.oid).await? {
             return Err(no_lock(&transaction, name).await);
         }
         transaction.batch_execute(&lock).await.map_err(|error| unless_gone(error, name, failed))?;

@@ -420,8 +420,7 @@ async fn install(
     let changed = || CaptureError::Changed { table: source.name.clone() };
     let transaction = query::begin(client).await?;
     // Who may create triggers need not be one who may write the table, as LOCK TABLE asks for.
-    let may_lock: bool =
-        query::json(&transaction, "the right to lock a table", &may_lock_sql(source.oid)).await?;
+    let may_lock = may_lock(&transaction, source.oid).await?;
     transaction
         .batch_execute(&lock(source, plan.locks && may_lock))
         .await
@@ -445,11 +444,12 @@ async fn install(
     transaction.commit().await.map_err(failed)
 }
 
-/// Whether the role may lock a table against its writers, as an SQL query.
-pub(super) fn may_lock_sql(relation: u32) -> String {
-    format!(
+/// Tells whether the role may lock a table against its writers.
+pub(super) async fn may_lock(client: &impl GenericClient, relation: u32) -> Result<bool, CaptureError> {
+    let sql = format!(
         "select pg_catalog.to_json(pg_catalog.has_table_privilege({relation}, 'update, delete, truncate'))"
-    )
+    );
+    query::json(client, "the right to lock a table", &sql).await
 }
 
 /// Makes sure that the triggers which were just created hold the lock that could not be taken before them, and that the

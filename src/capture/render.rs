@@ -357,7 +357,7 @@ impl Spec<'_> {
             ("key_t_cast", self.named("t")),
             ("key_old_cast", self.keys_cast("old")),
             ("key_new_cast", self.keys_cast("new")),
-            ("lookup", self.written()),
+            ("written", self.written()),
             ("lookup_k", self.lookup("k")),
             ("lookup_old", self.lookup("old")),
             ("lookup_new", self.lookup("new")),

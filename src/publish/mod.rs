@@ -463,14 +463,7 @@ impl Publisher {
                 topics::create_topic(&self.config, &table.table.name)?;
                 tracing::info!(table = %table.table.name, topic, "created a topic");
                 // Not every broker has heard of it yet.
-                let mut tries = 0;
-                loop {
-                    match self.slot(topic.clone()) {
-                        Err(PublishError::NoTopic { .. }) if tries < topics::NEW_TOPIC_TRIES => tries += 1,
-                        slot => return slot,
-                    }
-                    std::thread::sleep(topics::NEW_TOPIC_PAUSE);
-                }
+                topics::once_there(|| self.slot(topic.clone()))
             }
             slot => slot,
         }

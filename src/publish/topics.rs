@@ -17,11 +17,6 @@ use crate::wire::{cuts_topic, data_topic, schemas_topic};
 /// Longest wait for an answer of the cluster.
 pub(super) const ASK: Duration = Duration::from_secs(20);
 
-/// How often topics that were just created are looked for.
-pub(super) const NEW_TOPIC_TRIES: usize = 100;
-/// Pause between two looks.
-pub(super) const NEW_TOPIC_PAUSE: Duration = Duration::from_millis(100);
-
 pub(super) fn failed(what: &'static str) -> impl Fn(KafkaError) -> PublishError {
     move |source| PublishError::Kafka { what, source: without_value(source) }
 }
@@ -77,8 +72,12 @@ fn wait_for(admin: &AdminClient<DefaultClientContext>, created: &[String]) -> Re
             None => Ok(()),
         }
     };
-    first_missing
-        .retry(ConstantBuilder::new().with_delay(NEW_TOPIC_PAUSE).with_max_times(NEW_TOPIC_TRIES))
+    once_there(first_missing)
+}
+
+/// Asks, and asks again for a few seconds while a topic that was just created is not known everywhere. Blocking.
+pub(super) fn once_there<T>(ask: impl FnMut() -> Result<T, PublishError>) -> Result<T, PublishError> {
+    ask.retry(ConstantBuilder::new().with_delay(Duration::from_millis(100)).with_max_times(100))
         .when(|error| matches!(error, PublishError::NoTopic { .. }))
         .call()
 }
