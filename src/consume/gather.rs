@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::parts::{Part, Parts};
@@ -76,10 +76,11 @@ impl Gatherer {
         }
     }
 
-    /// Gathers until the stop, or until nobody takes batches any more.
+    /// Gathers until the stop, or until nobody takes batches any more. `free` has a permit while the target has nothing to do.
     pub(super) async fn run(
         mut self,
         sender: mpsc::Sender<Gathered>,
+        free: Arc<Semaphore>,
         stop: CancellationToken,
     ) -> Result<(), ConsumeError> {
         loop {
@@ -91,10 +92,12 @@ impl Gatherer {
                 () = stop.cancelled() => return Ok(()),
                 // Then hand over what is at hand, when it is full, or when it ends a pass, has waited long enough and the
                 // target is free.
-                permit = ready(&sender, due, full), if full || self.ends_pass() => {
-                    let Some(permit) = permit else { return Ok(()) };
+                turn = ready(&free, due, full), if full || self.ends_pass() => {
                     if let Some(gathered) = self.take() {
-                        permit.send(gathered);
+                        turn.forget();
+                        if sender.send(gathered).await.is_err() {
+                            return Ok(());
+                        }
                     }
                 }
                 // Else read on; cancel-safe, so a hand-over may interrupt it.
@@ -231,14 +234,10 @@ impl Gatherer {
     }
 }
 
-/// Waits until a batch may be handed over: it is due or full, and the target is free. `None` when the target is gone.
-async fn ready(
-    sender: &mpsc::Sender<Gathered>,
-    due: tokio::time::Instant,
-    full: bool,
-) -> Option<mpsc::Permit<'_, Gathered>> {
+/// Waits until a batch may be handed over: it is due or full, and the target is free.
+async fn ready(free: &Semaphore, due: tokio::time::Instant, full: bool) -> SemaphorePermit<'_> {
     if !full {
         tokio::time::sleep_until(due).await;
     }
-    sender.reserve().await.ok()
+    free.acquire().await.expect("nobody closes it")
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, histogram};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -295,10 +295,14 @@ async fn attend<T: Target>(
     lag.attend();
     let _counting = AbortOnDropHandle::new(tokio::spawn(count(Arc::new(config.clone()), Arc::clone(watch))));
     let (sender, mut batches) = mpsc::channel(1);
+    let free = Arc::new(Semaphore::new(0));
     let cuts = cuts_topic(config.topic_prefix());
     let gatherer = Gatherer::new(parts, resumed.positions, cuts, share, limits, Arc::clone(watch));
-    let reading = AbortOnDropHandle::new(tokio::spawn(gatherer.run(sender, stop.clone())));
-    while let Some((batch, tables)) = batches.recv().await {
+    let reading = AbortOnDropHandle::new(tokio::spawn(gatherer.run(sender, Arc::clone(&free), stop.clone())));
+    loop {
+        // What is gathered waits in one place, where it can still grow.
+        free.add_permits(1);
+        let Some((batch, tables)) = batches.recv().await else { break };
         let applying = watch.stage.step("applying a batch");
         let began = Instant::now();
         for table in &tables {

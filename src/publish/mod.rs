@@ -181,6 +181,8 @@ pub struct Publisher {
     config: Config,
     /// Schema versions that are on the schemas topic.
     announced: BTreeMap<TableName, BTreeSet<u32>>,
+    /// The tables of the last window, and the slots of their topics.
+    known: Option<(Arc<Vec<LogTable>>, Arc<[usize]>)>,
 }
 
 const CUTS: usize = 0;
@@ -214,6 +216,7 @@ impl Publisher {
             topics: Vec::new(),
             partitions: Vec::new(),
             announced: BTreeMap::new(),
+            known: None,
             config: config.clone(),
         };
         publisher.slot(cuts_topic(prefix))?;
@@ -273,7 +276,6 @@ impl Publisher {
     ///
     /// Waits while both producers have a part under way.
     pub fn stage(&mut self, window: &Window) -> Result<Staged, PublishError> {
-        self.announce(&window.tables)?;
         let slots = self.slots(&window.tables)?;
         let (turn, token) = self.next_producer();
         let sent = self.send_all(turn, window, &slots).map_err(|error| {
@@ -307,40 +309,38 @@ impl Publisher {
     /// Sends the messages of a window and waits for their acknowledgements. Returns how many they are.
     fn send_all(&self, turn: usize, window: &Window, slots: &[usize]) -> Result<usize, PublishError> {
         self.producers[turn].begin()?;
-        let stamp = |table: &LogTable| {
-            let Window { pass, part, .. } = *window;
-            Stamp { epoch: self.epoch, pass, part, version: table.table.version }.prefix()
-        };
-        let stamps: Vec<Vec<u8>> = window.tables.iter().map(stamp).collect();
-        let mut value = Vec::new();
+        let Window { pass, part, .. } = *window;
+        // Table by table: the client sends what stands together in one request, and looks through all its partitions for
+        // every message that comes to an idle one. Order counts inside a table alone.
+        let mut messages: Vec<&Message> = window.messages.iter().collect();
+        messages.sort_by_key(|message| message.table);
         let mut sent = 0;
-        for message in &window.messages {
-            let slot = slots[message.table];
-            value.clear();
-            value.extend_from_slice(&stamps[message.table]);
-            // The brace stands in the stamp.
-            value.extend_from_slice(&window.bytes[message.value.clone()][1..]);
-            let record = Record {
-                topic: &self.topics[slot],
-                slot,
-                partition: None,
-                key: &window.bytes[message.key.clone()],
-                value: Some(&value),
-            };
-            sent += self.send(turn, message.op, record).map_err(|error| match error {
-                kafka::SendError::TooLarge => PublishError::TooLarge {
-                    table: window.tables[message.table].table.name.clone(),
-                    cdc_id: message.cdc_id,
-                    bytes: message.key.len() + value.len(),
-                    topic: self.topics[slot].clone(),
-                },
-                kafka::SendError::Kafka(source) => PublishError::Kafka { what: "sending", source },
-                kafka::SendError::Delivery(why) => PublishError::Delivery { pass: window.pass, why },
-            })?;
-            failpoint::hit("publish::after-produce");
+        for messages in messages.chunk_by(|a, b| a.table == b.table) {
+            let (index, LogTable { table, .. }) = (messages[0].table, &window.tables[messages[0].table]);
+            let (slot, topic) = (slots[index], &self.topics[slots[index]]);
+            let mut value = Stamp { epoch: self.epoch, pass, part, version: table.version }.prefix();
+            let stamp = value.len();
+            for message in messages {
+                value.truncate(stamp);
+                // The brace stands in the stamp.
+                value.extend_from_slice(&window.bytes[message.value.clone()][1..]);
+                let key = &window.bytes[message.key.clone()];
+                let record = Record { topic, slot, partition: None, key, value: Some(&value) };
+                sent += self.send(turn, message.op, record).map_err(|error| match error {
+                    kafka::SendError::TooLarge => PublishError::TooLarge {
+                        table: table.name.clone(),
+                        cdc_id: message.cdc_id,
+                        bytes: message.key.len() + value.len(),
+                        topic: topic.clone(),
+                    },
+                    kafka::SendError::Kafka(source) => PublishError::Kafka { what: "sending", source },
+                    kafka::SendError::Delivery(why) => PublishError::Delivery { pass, why },
+                })?;
+                failpoint::hit("publish::after-produce");
+            }
         }
         failpoint::hit("publish::before-acks");
-        self.producers[turn].confirm(sent, window.pass, CONFIRM)?;
+        self.producers[turn].confirm(sent, pass, CONFIRM)?;
         failpoint::hit("publish::after-acks");
         Ok(sent)
     }
@@ -449,9 +449,16 @@ impl Publisher {
         Ok(())
     }
 
-    /// Returns the slot of each table's topic.
-    fn slots(&mut self, tables: &[LogTable]) -> Result<Vec<usize>, PublishError> {
-        tables.iter().map(|table| self.table_slot(table)).collect()
+    /// Returns the slot of each table's topic, once its schema is on the schemas topic.
+    fn slots(&mut self, tables: &Arc<Vec<LogTable>>) -> Result<Arc<[usize]>, PublishError> {
+        if let Some((_, slots)) = self.known.as_ref().filter(|(known, _)| Arc::ptr_eq(known, tables)) {
+            return Ok(Arc::clone(slots));
+        }
+        self.announce(tables)?;
+        let slots: Result<Arc<[usize]>, _> = tables.iter().map(|table| self.table_slot(table)).collect();
+        let slots = slots?;
+        self.known = Some((Arc::clone(tables), Arc::clone(&slots)));
+        Ok(slots)
     }
 
     /// Returns the slot of a table's topic. A table that DDL created or renamed has none yet; any other's is `init`'s, and

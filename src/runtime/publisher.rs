@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use metrics::{counter, gauge, histogram};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,6 +27,12 @@ use crate::telemetry::{Taken, Task, catalog};
 const ACKNOWLEDGE: Duration = Duration::from_secs(10);
 /// Time between two looks at the source while nothing is read, because what was read cannot be published.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// Windows that are being read, sent or committed at a time: one each.
+const UNDER_WAY: u32 = 3;
+/// The same where every window is a whole pass. What waits for its turn only grows old: the next pass is read when there is
+/// nobody before it but the one that is being committed, and takes along what has come until then.
+const UNDER_WAY_LIVE: u32 = 2;
 
 /// What is seen of a publisher, in the order in which a change passes.
 pub(super) const STAGES: [&str; 4] = ["tail", "produce", "commit", "save"];
@@ -121,10 +127,32 @@ fn stage<T: Send + 'static>(
     })
 }
 
+/// Goes with a window until it is committed.
+type Turn = Option<OwnedSemaphorePermit>;
+
+/// How many windows are under way.
+struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(UNDER_WAY as usize)))
+    }
+}
+
+impl Turns {
+    /// Waits until one more may be under way; `live` where the last one was a whole pass. Cancel-safe.
+    async fn next(&self, live: bool) -> Turn {
+        let free = if live { UNDER_WAY - UNDER_WAY_LIVE + 1 } else { 1 };
+        // Never closed.
+        let mut turn = Arc::clone(&self.0).acquire_many_owned(free).await.ok()?;
+        turn.split(1)
+    }
+}
+
 /// What the tail hands to the publisher, in order.
 enum Step {
     /// Rows to publish.
-    Window(Box<Window>),
+    Window(Box<Window>, Turn),
     /// Nothing to publish, but the position moved on over what is settled.
     Settled(Position),
 }
@@ -146,12 +174,15 @@ async fn read(
     let stage = ready.task().stage("tail");
     let mut reading = Reading::new(ready.task());
     let mut repeats = Repeats::default();
+    let turns = Turns::default();
+    let mut live = true;
     loop {
-        // A place for the window first: at most one is being published and one is ready.
-        let place = loop {
+        // A place for the window first.
+        let (place, turn) = loop {
+            let room = async { (steps.reserve().await, turns.next(live).await) };
             tokio::select! {
                 biased;
-                place = steps.reserve() => break place,
+                room = room => break room,
                 () = tokio::time::sleep(LOOK) => {
                     tail.look().await?;
                     reading.look(&tail);
@@ -198,10 +229,10 @@ async fn read(
                 (wait * 2).clamp(busy, idle)
             }
             Some(window) => {
-                let full = !window.done;
+                live = window.done;
                 reading.window(&tail, &window, began.elapsed());
-                place.send(Step::Window(Box::new(window)));
-                if full {
+                place.send(Step::Window(Box::new(window), turn));
+                if !live {
                     continue;
                 }
                 // Where hundreds of tables make a pass expensive, the source is not asked more than half of the time.
@@ -278,7 +309,7 @@ impl Reading {
 /// What was sent, and what follows it in order.
 enum Sent {
     /// A part that waits for its commit.
-    Part(Box<Staged>),
+    Part(Box<Staged>, Turn),
     /// Nothing to commit.
     Settled(Position),
 }
@@ -293,12 +324,12 @@ fn send(
     let stage = task.stage("produce");
     while let Some(step) = steps.blocking_recv() {
         let step = match step {
-            Step::Window(window) => {
+            Step::Window(window, turn) => {
                 let _step = stage.step("sending a part");
                 let began = Instant::now();
                 let staged = publisher.stage(&window)?;
                 histogram!(catalog::PRODUCE_TIME).record(began.elapsed());
-                Sent::Part(Box::new(staged))
+                Sent::Part(Box::new(staged), turn)
             }
             Step::Settled(position) => Sent::Settled(position),
         };
@@ -353,10 +384,11 @@ fn commit(
     let mut windows = 0;
     while let Some(step) = sent.blocking_recv() {
         let step = match step {
-            Sent::Part(staged) => {
+            Sent::Part(staged, turn) => {
                 let _step = stage.step("committing a part");
                 let began = Instant::now();
                 let published = staged.finish()?;
+                drop(turn);
                 histogram!(catalog::COMMIT_TIME).record(began.elapsed());
                 watch.see(published.cuts_offset)?;
                 windows += 1;
