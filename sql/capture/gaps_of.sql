@@ -1,6 +1,7 @@
 -- The last gap of each captured table, and the size of its log.
 select coalesce(json_agg(json_build_object(
-  'relation', t.relation::int8, 'schema', t.schema_name, 'name', t.table_name, 'generation', g.generation, 'open', g.open,
+  'relation', t.relation::int8, 'schema', t.schema_name, 'name', t.table_name, 'log_table', t.log_table,
+  'generation', g.generation, 'open', g.open,
   'seconds', g.seconds, 'bytes', coalesce(pg_total_relation_size(c.oid), 0)) order by t.schema_name, t.table_name), '[]')
 from {{schema}}.tables t
 join (

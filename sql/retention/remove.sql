@@ -1,8 +1,10 @@
+-- {{released}}: up to where a pipeline p needs no rows of this log table.
+--
 -- Removes the oldest rows of a log table that no pipeline needs, in the order of their ids, up to the first that is too young;
 -- and notes how far, in the same transaction. Behind the lock under which pipelines register, so that what they have said holds.
 -- No row is asked whether it is visible to them: at and below an offset everything is settled, published or never to come.
 with bound as (
-  select pg_catalog.min(least((p.acknowledged ->> 'offset')::int8, (p.acknowledged ->> 'anchor')::int8 - 1)) as id
+  select pg_catalog.min({{released}}) as id
   from {{schema}}.pipelines p
   having pg_catalog.bool_and(coalesce(p.acknowledged ? 'anchor', false))
 ),

@@ -16,6 +16,8 @@ pub struct Gap {
     /// The table.
     #[serde(flatten)]
     pub table: TableName,
+    /// Name of its log table.
+    pub log_table: String,
     /// Which functions it concerns.
     pub(super) generation: u64,
     /// It has not ended: nothing of the table is logged.
@@ -69,6 +71,7 @@ mod tests {
         let gap = |open, bytes| Gap {
             relation: 1,
             table: TableName::new("public", "t"),
+            log_table: "t_cdc".into(),
             generation: 4,
             open,
             seconds: 1.0,

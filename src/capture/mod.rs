@@ -35,11 +35,11 @@ pub use error::{CaptureError, Problem, Refusal};
 pub use fingerprint::{fingerprint_sql, log_fingerprint_sql, log_part};
 pub use gaps::{Gap, gaps};
 pub use init::{Action, InitOptions, InitReport, TableReport, init};
+pub(crate) use query::json as query_json;
 pub use registry::{Captured, LogRows, load, load_former};
 pub use removed::{
     Registration, Removed, cut_short, records_removal, registration, removed, removed_since, retention_key,
 };
-pub(crate) use query::json as query_json;
 pub(crate) use render::{render, rows_of};
 pub use requests::{
     NOT_CAPTURED, Request, Requested, forget_passes, give_up, references, request, request_initial, requested,

@@ -155,7 +155,9 @@ pub(super) fn plan(
     let definition = format!("{}.{trigger_sum}", sum(&functions));
     // What a selection makes of new or renamed columns is for people to say.
     let templates = match wanted.selection.is_everything() {
-        true => template::of_table(schema, log_table, mode, spec.partitioned, wanted.append_only, wanted.stop),
+        true => {
+            template::of_table(schema, log_table, mode, spec.partitioned, wanted.append_only, wanted.stop)
+        }
         false => serde_json::json!({}),
     };
 

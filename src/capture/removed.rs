@@ -161,7 +161,10 @@ mod tests {
         let removed = Removed { to: 100, xid: 50, at: String::new() };
         assert!(removed.is_missed_at(&position(3, "40:45:", 90, None), None));
         assert!(!removed.is_missed_at(&position(3, "40:45:", 100, None), None), "the offset is above");
-        assert!(!removed.is_missed_at(&position(3, "60:60:", 90, None), None), "its snapshot shows all of it");
+        assert!(
+            !removed.is_missed_at(&position(3, "60:60:", 90, None), None),
+            "its snapshot shows all of it"
+        );
         assert!(removed.is_missed_at(&position(3, "45:60:45", 90, None), None), "45 may have been removed");
         assert!(!removed.is_missed_at(&position(3, "55:60:55", 90, None), None), "55 is younger");
     }

@@ -669,7 +669,8 @@ mod tests {
                     assert_eq!(object.sql.contains("\nset DateStyle = 'ISO'"), loose, "{}", object.sql);
                     assert!(!object.sql.contains("set client_encoding"), "{}", object.sql);
                     let guard = "begin\n  if \"c\"\"dc\".\"is_full\"(1, 7000000, 3) then\n    return null;\n  end if;\n";
-                    let guarded = object.sql.contains(guard) || object.sql.contains(&guard["begin\n".len()..]);
+                    let guarded =
+                        object.sql.contains(guard) || object.sql.contains(&guard["begin\n".len()..]);
                     assert_eq!(guarded, loose, "{}", object.sql);
                 }
                 for sql in all {

@@ -361,7 +361,8 @@ fn text(status: &Status) -> String {
             lines.push(format!("{:<12} offset {}", "", source.offset));
             let seconds = source.oldest_transaction_seconds;
             lines.push(format!("{:<12} oldest open transaction {seconds:.1} s", ""));
-            let (mib, hours) = (source.log_bytes as f64 / f64::from(1 << 20), source.log_oldest_row_seconds / 3_600.0);
+            let (mib, hours) =
+                (source.log_bytes as f64 / f64::from(1 << 20), source.log_oldest_row_seconds / 3_600.0);
             lines.push(format!("{:<12} log {mib:.1} MiB, oldest row {hours:.1} h", ""));
             for table in &source.stopped_tables {
                 lines.push(format!("{:<12} {table} is stopped: its log was full (tripline check)", ""));

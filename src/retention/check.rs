@@ -115,8 +115,8 @@ async fn rights(config: &Config, found: &mut Vec<Finding>) {
 /// Rows that nothing holds and that are there all the same.
 fn late(config: &Config, look: &Look, found: &mut Vec<Finding>) {
     let keep = config.retention.keep();
-    let bound = look.bound().unwrap_or(0);
-    let waits = look.oldest.iter().filter(|oldest| oldest.id <= bound);
+    let bound = |name: &str| look.logs.iter().find(|log| log.name == name).and_then(|log| look.bound(log));
+    let waits = look.oldest.iter().filter(|oldest| Some(oldest.id) <= bound(&oldest.log_table));
     let age = waits.map(|oldest| oldest.seconds).fold(0.0, f64::max);
     if is_late(Duration::try_from_secs_f64(age).unwrap_or_default(), keep + SILENT) {
         found.push(warning(
@@ -149,7 +149,9 @@ async fn silent(client: &Client, config: &Config, look: &Look, found: &mut Vec<F
                 seconds / 3_600.0,
                 reader.offset
             ),
-            false => format!("an older release registered pipeline {name}, and no log row is removed beside it"),
+            false => {
+                format!("an older release registered pipeline {name}, and no log row is removed beside it")
+            }
         };
         let forget = format!(
             "start its publisher (or end the transaction that stays open at the source); if it is to read no more, forget it: \

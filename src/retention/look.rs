@@ -61,9 +61,18 @@ impl Look {
     }
 
     /// Returns up to where no pipeline needs rows any more: nothing may go while there is none, or one that does not say.
-    pub fn bound(&self) -> Option<u64> {
-        let releases: Option<Vec<u64>> = self.readers.iter().map(|reader| reader.releases).collect();
-        releases?.into_iter().min()
+    /// The log of a table that is stopped gives up the rows that are looked up at a restart, too: they are the last of
+    /// its file, which could not shrink because of them.
+    pub fn bound(&self, log: &Log) -> Option<u64> {
+        let stopped = self.is_stopped(log);
+        let released = |reader: &Reader| reader.releases.map(|to| if stopped { reader.offset } else { to });
+        let released: Option<Vec<u64>> = self.readers.iter().map(released).collect();
+        released?.into_iter().min()
+    }
+
+    /// Tells whether nothing is written to a log table any more.
+    pub fn is_stopped(&self, log: &Log) -> bool {
+        self.gaps.iter().any(|gap| gap.open && gap.log_table == log.name)
     }
 
     /// Returns the log of a table, `schema.table`, as it is called where no name was taken or too long.
@@ -89,8 +98,7 @@ pub async fn look(client: &impl GenericClient, schema: &str) -> Result<Look, Cap
     let values = [("removed", removed.as_str()), ("schema_literal", &quote_literal(schema))];
     let sql = render(include_str!("../../sql/retention/logs.sql"), &values);
     let logs: Vec<Log> = query_json(client, "the log tables", &sql).await?;
-    let sql =
-        render(include_str!("../../sql/retention/pipelines.sql"), &[("schema", &quote_ident(schema))]);
+    let sql = render(include_str!("../../sql/retention/pipelines.sql"), &[("schema", &quote_ident(schema))]);
     let readers = query_json(client, "the pipelines", &sql).await?;
     let gaps = capture::gaps(client, schema).await?;
     let oldest = oldest(client, schema, &logs, |log| log.removed_to).await?;
@@ -118,10 +126,7 @@ pub async fn oldest(
         )
     });
     let each: Vec<String> = each.collect();
-    let sql = format!(
-        "select coalesce(pg_catalog.json_agg(o), '[]') from ({}) o",
-        each.join(" union all ")
-    );
+    let sql = format!("select coalesce(pg_catalog.json_agg(o), '[]') from ({}) o", each.join(" union all "));
     query_json(client, "the oldest log rows", &sql).await
 }
 
@@ -132,7 +137,8 @@ mod tests {
     #[test]
     fn nothing_may_go_without_pipelines_or_beside_one_that_does_not_say_what_it_needs() {
         let reader = |releases| Reader { name: "p".into(), offset: 9, releases, seconds: None };
-        let bound = |readers| Look { logs: vec![], readers, gaps: vec![], oldest: vec![] }.bound();
+        let log = Log { name: "t_cdc".into(), bytes: 0, removed_to: 0 };
+        let bound = |readers| Look { logs: vec![], readers, gaps: vec![], oldest: vec![] }.bound(&log);
         assert_eq!(bound(vec![]), None);
         assert_eq!(bound(vec![reader(Some(7)), reader(Some(5))]), Some(5));
         assert_eq!(bound(vec![reader(Some(7)), reader(None)]), None);

@@ -58,8 +58,12 @@ impl Cleaner {
     }
 
     /// Removes at most `rows` of the oldest rows of a log table that no pipeline needs and that are old enough, above what
-    /// was removed already.
-    pub async fn remove(&self, log: &Log, rows: u32) -> Result<Batch, RetentionError> {
+    /// was removed already. `stopped`: nothing is written to it any more ([`Look::bound`]).
+    pub async fn remove(&self, log: &Log, stopped: bool, rows: u32) -> Result<Batch, RetentionError> {
+        let released = match stopped {
+            true => "(p.acknowledged ->> 'offset')::int8",
+            false => "least((p.acknowledged ->> 'offset')::int8, (p.acknowledged ->> 'anchor')::int8 - 1)",
+        };
         let begin = render(
             include_str!("../../sql/retention/begin.sql"),
             &[("key", &capture::retention_key(&self.schema))],
@@ -70,6 +74,7 @@ impl Cleaner {
                 ("schema", &quote_ident(&self.schema)),
                 ("log", &TableName::new(self.schema.as_str(), log.name.as_str()).quoted()),
                 ("log_literal", &quote_literal(&log.name)),
+                ("released", released),
                 ("cursor", &log.removed_to.to_string()),
                 ("rows", &rows.to_string()),
                 ("keep_hours", &self.keep_hours.to_string()),
@@ -103,9 +108,7 @@ impl Cleaner {
 
 /// Returns what the session's role lacks to remove log rows: nothing for the cleaner of `sql/roles.sql`.
 pub async fn lacking(client: &Client, schema: &str) -> Result<Vec<Lacking>, CaptureError> {
-    let sql = render(
-        include_str!("../../sql/retention/rights.sql"),
-        &[("schema_literal", &quote_literal(schema))],
-    );
+    let sql =
+        render(include_str!("../../sql/retention/rights.sql"), &[("schema_literal", &quote_literal(schema))]);
     query_json(client, "the role's rights", &sql).await
 }

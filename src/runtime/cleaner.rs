@@ -65,19 +65,19 @@ async fn remove(
     look: &Look,
     pace: &mut Pace,
 ) -> Result<(), RetentionError> {
-    let Some(bound) = look.bound() else { return Ok(()) };
     let keep = config.retention.keep();
     let may_go = |log: &Log| {
         let oldest = look.oldest.iter().find(|oldest| oldest.log_table == log.name)?;
         let age = Duration::try_from_secs_f64(oldest.seconds).ok()?;
-        (oldest.id <= bound && age >= keep).then(|| (log.clone(), age))
+        (oldest.id <= look.bound(log)? && age >= keep).then(|| (log.clone(), age))
     };
     let mut open: Vec<(Log, Duration)> = look.logs.iter().filter_map(may_go).collect();
     while !open.is_empty() {
         let mut next = Vec::new();
         for (mut log, age) in open {
             let (wanted, began) = (pace.rows(), Instant::now());
-            let Batch::Removed { rows, to } = cleaner.remove(&log, wanted).await? else {
+            let Batch::Removed { rows, to } = cleaner.remove(&log, look.is_stopped(&log), wanted).await?
+            else {
                 tracing::debug!(log_table = log.name, "locked by somebody else: its rows are removed later");
                 continue;
             };

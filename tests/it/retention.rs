@@ -14,7 +14,8 @@ const SCHEMA: &str = "create table t (id bigint primary key, v text)";
 
 /// Makes all log rows so far look as if they had been logged two days ago, but for those that are looked up at a restart.
 async fn age(pipeline: &Pipeline) {
-    let anchor = "select coalesce(min((p.acknowledged ->> 'anchor')::int8), 9223372036854775807) from cdc.pipelines p";
+    let anchor =
+        "select coalesce(min((p.acknowledged ->> 'anchor')::int8), 9223372036854775807) from cdc.pipelines p";
     let tables = crate::db::rows(&pipeline.from, "select quote_ident(log_table) from cdc.tables").await;
     for table in tables {
         let sql = format!(

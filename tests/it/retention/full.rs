@@ -11,7 +11,8 @@ const ENTRY: &str = "[[table]]\nname = \"public.t\"\nmax_log_bytes = 1048576\non
 const SETTINGS: [(&str, &str); 2] = [("retention.keep_hours", "0"), ("source.snapshot", "initial")];
 
 async fn create(more: &str) -> Pipeline {
-    let pipeline = Pipeline::create(&SETTINGS, &format!("{SCHEMA}; create table u (id int primary key); {more}")).await;
+    let pipeline =
+        Pipeline::create(&SETTINGS, &format!("{SCHEMA}; create table u (id int primary key); {more}")).await;
     pipeline.configure(ENTRY);
     pipeline.expect("nothing of it is logged any more");
     pipeline.init().await;
@@ -38,7 +39,10 @@ async fn made_room(pipeline: &Pipeline) {
             run(&pipeline.from, "vacuum cdc.t_cdc").await;
             let said = pipeline.fine("init").await;
             value(&pipeline.from, "select count(*) from cdc.gaps where cleared_at is null").await == "0" && {
-                assert!(said.contains("public.t: may have missed changes, its rows will be copied anew"), "{said}");
+                assert!(
+                    said.contains("public.t: may have missed changes, its rows will be copied anew"),
+                    "{said}"
+                );
                 true
             }
         })
@@ -50,7 +54,11 @@ async fn a_full_log_stops_its_table_without_any_daemon_and_init_lets_it_go_on() 
     let pipeline = create("").await;
     // Nobody reads anything.
     let full = fill(&pipeline).await;
-    run(&pipeline.from, "update t set v = 'y'; delete from t where id < 10; insert into u select generate_series(1, 9)").await;
+    run(
+        &pipeline.from,
+        "update t set v = 'y'; delete from t where id < 10; insert into u select generate_series(1, 9)",
+    )
+    .await;
     assert_eq!(logged(&pipeline).await, full, "nothing of it is logged");
     assert_eq!(value(&pipeline.from, "select count(*) from cdc.gaps").await, "1", "it is noted once");
     assert_eq!(value(&pipeline.from, "select count(*) from cdc.u_cdc").await, "9", "others go on");
@@ -70,7 +78,8 @@ async fn a_full_log_stops_its_table_without_any_daemon_and_init_lets_it_go_on() 
     let daemon = pipeline.start_ready("run").await;
     pipeline.wait_until("it is said", async || daemon.has_logged("nothing of it is logged any more")).await;
     pipeline.wait_until("the log is emptied", async || logged(&pipeline).await <= 8).await;
-    run(&pipeline.from, "vacuum cdc.t_cdc; update t set v = 'z' where id < 50").await;
+    run(&pipeline.from, "vacuum cdc.t_cdc").await;
+    run(&pipeline.from, "update t set v = 'z' where id < 50").await;
     assert!(logged(&pipeline).await <= 8, "it has room again, and was stopped");
     made_room(&pipeline).await;
     run(&pipeline.from, "update t set v = 'w' where id between 20 and 30").await;
@@ -111,8 +120,10 @@ async fn writers_on_both_sides_of_a_gap_leave_the_targets_equal() {
                      select pg_sleep(0.01); delete from t where id = {first} + 7; {}",
                     if n % 5 == 4 { "rollback" } else { "commit" }
                 );
-                if client.batch_execute(&sql).await.is_err() {
-                    client.batch_execute("rollback").await.unwrap();
+                if client.batch_execute(&sql).await.is_err()
+                    && client.batch_execute("rollback").await.is_err()
+                {
+                    return;
                 }
             }
         }));
@@ -146,18 +157,19 @@ async fn what_transactions_across_the_end_of_a_gap_write_arrives() {
     let (old, open) = (pipeline.source.connect().await, pipeline.source.connect().await);
     run(&old, "begin isolation level repeatable read; select count(*) from u").await;
     run(&open, "begin; insert into t values (900001, 'left out')").await;
-    pipeline.wait_until("the log is emptied", async || logged(&pipeline).await <= 8).await;
-    run(&pipeline.from, "vacuum cdc.t_cdc").await;
+    let text = std::fs::read_to_string(pipeline.config()).unwrap();
+    std::fs::write(pipeline.config(), text.replace("1048576", "8388608")).unwrap();
     // init waits for the one that has left something out: a copy would not see its row.
     let busy = pipeline.command("init").await;
     let ended = rows(&pipeline.from, "select from cdc.gaps where cleared_at is not null").await.is_empty();
     assert!(busy.code == Some(2) && ended, "{}", busy.text);
     run(&open, "commit").await;
-    // Dead rows that the old snapshot may see stay in the file, so there has to be more room.
-    let text = std::fs::read_to_string(pipeline.config()).unwrap();
-    std::fs::write(pipeline.config(), text.replace("1048576", "8388608")).unwrap();
     made_room(&pipeline).await;
-    assert_eq!(value(&old, "select count(*) from cdc.gaps where cleared_at is null").await, "1", "it sees the gap");
+    assert_eq!(
+        value(&old, "select count(*) from cdc.gaps where cleared_at is null").await,
+        "1",
+        "it sees the gap"
+    );
     run(&old, "insert into t values (900002, 'behind it'); commit").await;
     assert_eq!(value(&pipeline.from, "select count(*) from cdc.t_cdc where id = 900002").await, "1");
     pipeline.compare().await;

@@ -31,7 +31,9 @@ async fn a_second_pipeline_that_lags_loses_nothing_and_one_that_comes_late_start
         let sql = format!("select acknowledged ->> 'offset' from cdc.pipelines where pipeline = '{name}'");
         value(&pipeline.from, &sql).await.parse::<u64>().unwrap()
     };
-    pipeline.wait_until("the first has said that it has them", async || acknowledged(&own).await >= at + 300).await;
+    pipeline
+        .wait_until("the first has said that it has them", async || acknowledged(&own).await >= at + 300)
+        .await;
     assert!(logged(&pipeline).await >= 300, "the second needs them");
     pipeline.set("pipeline", &second_name);
     let second = pipeline.start_ready("publish").await;
@@ -67,13 +69,17 @@ async fn a_right_that_is_missing_stops_nothing_but_retention_and_is_named_until_
     let grant = format!("run `grant delete on table cdc.t_cdc to {role}`");
     pipeline.wait_until("the right is named", async || daemon.has_logged(&grant)).await;
     let log = daemon.log().lines();
-    let warned = log.iter().filter(|line| line.contains(" WARN ") && line.contains("no log rows are removed"));
+    let warned =
+        log.iter().filter(|line| line.contains(" WARN ") && line.contains("no log rows are removed"));
     assert_eq!(warned.count(), 1, "once a minute");
     let check = pipeline.command("check").await;
     assert_eq!(check.code, Some(1), "{}", check.text);
     assert!(check.text.contains("retention.right") && check.text.contains("grant delete on table cdc.t_cdc"));
-    run(&pipeline.from, &format!("grant delete on cdc.t_cdc to {role}; grant insert, update on cdc.retention to {role}"))
-        .await;
+    run(
+        &pipeline.from,
+        &format!("grant delete on cdc.t_cdc to {role}; grant insert, update on cdc.retention to {role}"),
+    )
+    .await;
     emptied(&pipeline).await;
     pipeline.fine("check").await;
     pipeline.stop(daemon).await;
@@ -83,7 +89,8 @@ async fn a_right_that_is_missing_stops_nothing_but_retention_and_is_named_until_
 async fn a_lock_on_the_log_table_delays_removal_alone() {
     let (pipeline, daemon) = published(&[("retention.keep_hours", "24")], 100).await;
     let other = pipeline.source.connect().await;
-    let holds = "insert into cdc.pipelines values ('other', '{\"offset\": 0, \"anchor\": null, \"pass\": 0}', now())";
+    let holds =
+        "insert into cdc.pipelines values ('other', '{\"offset\": 0, \"anchor\": null, \"pass\": 0}', now())";
     run(&pipeline.from, holds).await;
     super::age(&pipeline).await;
     run(&other, "begin; lock table cdc.t_cdc in share mode").await;

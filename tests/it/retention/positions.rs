@@ -8,7 +8,11 @@ use crate::pipeline::harness::Pipeline;
 async fn a_position_behind_what_was_removed_is_refused_until_a_reset_makes_the_targets_equal() {
     let (mut pipeline, daemon) = published(&[("retention.keep_hours", "0")], 100).await;
     pipeline.stop(daemon).await;
-    run(&pipeline.from, "insert into t select n, 'unpublished' from generate_series(101, 400) n; delete from t where id < 50").await;
+    run(
+        &pipeline.from,
+        "insert into t select n, 'unpublished' from generate_series(101, 400) n; delete from t where id < 50",
+    )
+    .await;
     // Forgotten, so another pipeline's publisher removed what this one has not published.
     run(
         &pipeline.from,
@@ -60,7 +64,8 @@ async fn a_reset_behind_retention_publishes_what_is_left_and_copies_the_rest() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rewind_goes_back_as_far_as_the_log_does() {
     let (pipeline, daemon) = published(&[("retention.keep_hours", "0")], 100).await;
-    let before = value(&pipeline.from, "select to_json(clock_timestamp() - interval '1 hour') #>> '{}'").await;
+    let before =
+        value(&pipeline.from, "select to_json(clock_timestamp() - interval '1 hour') #>> '{}'").await;
     emptied(&pipeline).await;
     let now = value(&pipeline.from, "select to_json(clock_timestamp()) #>> '{}'").await;
     run(&pipeline.from, "insert into t select n, 'y' from generate_series(101, 105) n").await;
@@ -70,14 +75,20 @@ async fn a_rewind_goes_back_as_far_as_the_log_does() {
     for to in ["1", &(removed - 1).to_string(), &before] {
         let ended = pipeline.command(&format!("offset rewind --to {to} --yes")).await;
         assert_eq!(ended.code, Some(2), "{}", ended.text);
-        let says = [&format!("cannot go back to {}", if to == before { to.to_owned() } else { format!("cdc_id {to}") })];
+        let says = [&format!(
+            "cannot go back to {}",
+            if to == before { to.to_owned() } else { format!("cdc_id {to}") }
+        )];
         assert!(says.iter().all(|text| ended.text.contains(*text)), "{}", ended.text);
         assert!(ended.text.contains("tripline snapshot"), "{}", ended.text);
     }
     for to in [&removed.to_string(), &now] {
         pipeline.fine(&format!("offset rewind --to {to} --yes")).await;
         // What comes again stays until it has.
-        let said: u64 = value(&pipeline.from, "select acknowledged ->> 'offset' from cdc.pipelines").await.parse().unwrap();
+        let said: u64 = value(&pipeline.from, "select acknowledged ->> 'offset' from cdc.pipelines")
+            .await
+            .parse()
+            .unwrap();
         assert!(said >= removed, "{said}");
         let daemon = pipeline.start_ready("run").await;
         assert_eq!(pipeline.compare().await, 105);
@@ -115,7 +126,8 @@ async fn verify_refuses_what_it_could_only_report_falsely() {
     pipeline.caught_up().await;
     pipeline.stop(applier).await;
     // While no applier runs more is published than the log keeps.
-    run(&pipeline.from, "update t set v = 'y'; insert into t select n, 'x' from generate_series(51, 200) n").await;
+    run(&pipeline.from, "update t set v = 'y'; insert into t select n, 'x' from generate_series(51, 200) n")
+        .await;
     pipeline.wait_until("the log of it is removed", async || removed_to(&pipeline).await > 200).await;
     let ended = pipeline.command("verify").await;
     assert_eq!(ended.code, Some(2), "{}", ended.text);
@@ -143,7 +155,11 @@ async fn a_table_without_a_key_is_logged_anew_before_its_log_is_published_from_t
     run(&pipeline.from, "insert into words select 'w' from generate_series(1, 50)").await;
     pipeline.caught_up().await;
     let left = "select count(*) from cdc.words_cdc";
-    pipeline.wait_until("its log is removed", async || value(&pipeline.from, left).await.parse::<u64>().unwrap() <= 8).await;
+    pipeline
+        .wait_until("its log is removed", async || {
+            value(&pipeline.from, left).await.parse::<u64>().unwrap() <= 8
+        })
+        .await;
     pipeline.stop(daemon).await;
     let ended = pipeline.command("offset reset --yes --clear-destination").await;
     assert_eq!(ended.code, Some(2), "{}", ended.text);

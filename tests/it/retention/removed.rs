@@ -26,8 +26,11 @@ async fn only_old_rows_that_every_pipeline_has_published_are_removed() {
     run(&pipeline.from, "update cdc.t_cdc set cdc_at = now() - interval '25 hours' where cdc_id = 10").await;
     pipeline.wait_until("20 rows are removed", async || logged(&pipeline).await == 80).await;
     // One that does not say what it looks up at a restart holds everything.
-    run(&pipeline.from, "insert into cdc.pipelines values ('old', '{\"base\": \"9:9:\", \"offset\": 90}', now())")
-        .await;
+    run(
+        &pipeline.from,
+        "insert into cdc.pipelines values ('old', '{\"base\": \"9:9:\", \"offset\": 90}', now())",
+    )
+    .await;
     run(&pipeline.from, &other(60)).await;
     run(&pipeline.from, "insert into t values (101, 'later')").await;
     pipeline.caught_up().await;
@@ -99,13 +102,19 @@ async fn kills_while_rows_are_removed_under_load_leave_the_targets_equal() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_of_a_dropped_table_go_too_and_of_one_that_was_altered() {
     let (pipeline, daemon) = published(&[("retention.keep_hours", "0")], 50).await;
-    run(&pipeline.from, "create table u (id bigint primary key); insert into u select generate_series(1, 50)").await;
+    run(
+        &pipeline.from,
+        "create table u (id bigint primary key); insert into u select generate_series(1, 50)",
+    )
+    .await;
     run(&pipeline.from, "alter table t add column w int; update t set w = 1").await;
     pipeline.caught_up().await;
     run(&pipeline.from, "drop table u").await;
     run(&pipeline.from, "insert into t select n, 'y', n from generate_series(100, 110) n").await;
     let left = "select count(*) from cdc.u_cdc";
-    pipeline.wait_until("the dropped table's log is empty", async || value(&pipeline.from, left).await == "0").await;
+    pipeline
+        .wait_until("the dropped table's log is empty", async || value(&pipeline.from, left).await == "0")
+        .await;
     emptied(&pipeline).await;
     run(&pipeline.from, "update t set v = 'z'").await;
     pipeline.caught_up().await;

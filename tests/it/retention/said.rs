@@ -1,17 +1,22 @@
 //! What `check` and `init` say.
 
-use super::{age, emptied, published};
+use super::{age, logged, published};
 use crate::db::{run, value};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn check_warns_of_a_large_log_and_of_pipelines_that_hold_it() {
     let (mut pipeline, daemon) = published(&[], 2_000).await;
     pipeline.stop(daemon).await;
+    // It says how far it is when it starts.
+    let daemon = pipeline.start_ready("publish").await;
+    pipeline.stop(daemon).await;
     pipeline.fine("check").await;
-    let bytes: u64 = value(&pipeline.from, "select pg_total_relation_size('cdc.t_cdc')").await.parse().unwrap();
+    let bytes: u64 =
+        value(&pipeline.from, "select pg_total_relation_size('cdc.t_cdc')").await.parse().unwrap();
     assert!(bytes < 1 << 20, "{bytes}");
     run(&pipeline.from, "insert into t select n, repeat('x', 500) from generate_series(3000, 6000) n").await;
-    let bytes: u64 = value(&pipeline.from, "select pg_total_relation_size('cdc.t_cdc')").await.parse().unwrap();
+    let bytes: u64 =
+        value(&pipeline.from, "select pg_total_relation_size('cdc.t_cdc')").await.parse().unwrap();
     for (most, code, severity) in [(bytes * 10 / 9, 1, "warning"), (bytes - 1, 2, "error")] {
         pipeline.set("retention.max_log_bytes", &most.to_string());
         let check = pipeline.command("check").await;
@@ -31,7 +36,12 @@ async fn check_warns_of_a_large_log_and_of_pipelines_that_hold_it() {
     run(&pipeline.from, "update cdc.t_cdc set cdc_at = now() - interval '25 hours'").await;
     let check = pipeline.command("check").await;
     assert_eq!(check.code, Some(1), "{}", check.text);
-    let says = ["retention.held", "pipeline gone", "from cdc_id 3", "delete from \"cdc\".pipelines where pipeline = 'gone'"];
+    let says = [
+        "retention.held",
+        "pipeline gone",
+        "from cdc_id 3",
+        "delete from \"cdc\".pipelines where pipeline = 'gone'",
+    ];
     assert!(says.iter().all(|text| check.text.contains(text)), "{}", check.text);
     run(&pipeline.from, "update cdc.t_cdc set cdc_at = now() - interval '30 hours'").await;
     let check = pipeline.command("check").await;
@@ -63,13 +73,17 @@ async fn init_brings_an_older_installation_up_to_date_and_the_daemon_says_that_i
     pipeline.compare().await;
     let said = pipeline.fine("init").await;
     assert!(said.contains("repaired") && !said.contains("missed"), "{said}");
-    let options = value(&pipeline.from, "select array_to_string(reloptions, ' ') from pg_class where relname = 't_cdc'").await;
+    let options = value(
+        &pipeline.from,
+        "select array_to_string(reloptions, ' ') from pg_class where relname = 't_cdc'",
+    )
+    .await;
     for option in ["autovacuum_vacuum_scale_factor=0", "autovacuum_analyze_threshold=7"] {
         assert!(options.contains(option), "{options}");
     }
     assert!(pipeline.fine("init").await.contains("unchanged"));
     age(&pipeline).await;
-    emptied(&pipeline).await;
+    pipeline.wait_until("old log rows are removed", async || logged(&pipeline).await <= 10).await;
     pipeline.compare().await;
     pipeline.stop(daemon).await;
 }
