@@ -9,7 +9,7 @@
 #   --quick      20,000 rows and 2 seconds of latency: shows that everything runs, says nothing about speed
 #   --only       some of the scenarios: drain-kafka drain-postgres drain-clickhouse end-to-end ceilings snapshot
 #                hot-keys large-rows latency latency-kafka tpcb overhead bulk
-#                passes tables log-size idle
+#                passes tables log-size idle retention
 #   --rows N     changes to drain; default 1,000,000
 #   --seconds N  length of each latency run; default 20
 #   --rate N,…   transactions a second in them; default 500,2000, with --quick 500

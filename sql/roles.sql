@@ -60,14 +60,23 @@ where r.side = :'side' and not exists (select from pg_roles where rolname = r.na
 \if :is_installed
   grant usage on schema :"capture" to :"reader", :"cleaner";
   -- The registry and the log.
-  grant select on all tables in schema :"capture" to :"reader", :"cleaner";
+  grant select on all tables in schema :"capture" to :"reader";
   -- How far the pipeline is, for retention; how far the copying of existing rows is, and what `tripline snapshot` asks for.
   grant insert, update on :"capture".pipelines, :"capture".snapshots to :"reader";
   -- SELECT to see where the ids stand, USAGE because requests for existing rows are numbered by it.
   grant select, usage on sequence :"capture".cdc_id_seq to :"reader";
 
-  -- cleaner: deletes log rows that every pipeline has acknowledged.
-  select format('grant delete on %I.%I to %I', :'capture', c.relname, :'cleaner')
+  -- cleaner: deletes log rows that every pipeline has acknowledged, for [retention] url; and says how far, in the same
+  -- transaction, for those that come with an old position.
+  select format('grant insert, update on %I.retention to %I', :'capture', :'cleaner')
+  where to_regclass(format('%I.retention', :'capture')) is not null
+  \gexec
+  select format('grant select on %I.%I to %I', :'capture', c.relname, :'cleaner')
+  from pg_class c
+  where c.relnamespace = to_regnamespace(quote_ident(:'capture'))
+    and c.relname in ('tables', 'pipelines', 'gaps', 'retention') and c.relkind = 'r'
+  \gexec
+  select format('grant select, delete on %I.%I to %I', :'capture', c.relname, :'cleaner')
   from pg_class c
   join pg_attribute a on a.attrelid = c.oid and a.attname = 'cdc_txid' and a.attnum = 1
   where c.relnamespace = to_regnamespace(quote_ident(:'capture')) and c.relkind = 'r'

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -16,6 +17,11 @@ use serde::Deserialize;
 use crate::rename::Renames;
 use crate::selection::{Mask, Selection};
 use crate::table::CaptureMode;
+
+/// Least bytes that a limit of the log's size may be: an empty log table takes some pages already.
+const LEAST_LOG_BYTES: u64 = 1 << 20;
+/// A hundred years: what is more is a mistake in the unit.
+const MOST_KEEP_HOURS: u32 = 876_000;
 
 /// Everything that can be configured. Times are milliseconds, sizes bytes, as the names say.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -31,6 +37,8 @@ pub struct Config {
     pub mask: MaskSettings,
     /// How the log tables are read.
     pub tail: Tail,
+    /// How long log rows are kept, and how large the log may become.
+    pub retention: Retention,
     /// Where the offset file lives.
     pub offset: Offset,
     /// The broker between the two halves.
@@ -133,6 +141,46 @@ impl Default for Tail {
             lock_timeout_ms: 1_000,
         }
     }
+}
+
+/// `[retention]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// The publisher removes log rows that are old and that no pipeline needs any more.
+    pub enabled: bool,
+    /// Hours, by the source's clock, for which a log row is kept at least; 0: until every pipeline has published it.
+    pub keep_hours: u32,
+    /// A role that may delete log rows: `postgresql://user:password@host:port/database`; `source.url` without.
+    pub url: Option<SecretString>,
+    /// File that holds the URL instead.
+    pub url_file: Option<PathBuf>,
+    /// Most bytes of all log tables with their indexes before `check` and the metrics say so; no limit without.
+    pub max_log_bytes: Option<u64>,
+}
+
+impl Retention {
+    /// Returns for how long a log row is kept at least.
+    pub fn keep(&self) -> Duration {
+        Duration::from_secs(u64::from(self.keep_hours) * 3_600)
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { enabled: true, keep_hours: 24, url: None, url_file: None, max_log_bytes: None }
+    }
+}
+
+/// What happens when the log of a table has reached its `max_log_bytes`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFull {
+    /// `check` and the metrics say so.
+    #[default]
+    Alert,
+    /// Nothing of the table is logged any more, until `init` lets its rows be copied anew.
+    Stop,
 }
 
 /// `[offset]`
@@ -428,9 +476,20 @@ pub struct TableOverride {
     /// SQL condition over the row's columns: other rows are not captured.
     #[serde(default)]
     pub filter: Option<String>,
+    /// Most bytes of this table's log, with its index, before `on_full` counts.
+    #[serde(default)]
+    pub max_log_bytes: Option<u64>,
+    /// What happens then.
+    #[serde(default)]
+    pub on_full: OnFull,
 }
 
 impl TableOverride {
+    /// Returns the size of its log at which nothing of the table is logged any more; `None` where that never happens.
+    pub fn stops_at_bytes(&self) -> Option<u64> {
+        self.max_log_bytes.filter(|_| self.on_full == OnFull::Stop)
+    }
+
     /// Returns what of the table is captured.
     pub fn selection(&self) -> Selection {
         Selection {
@@ -539,6 +598,12 @@ impl Config {
         if self.tail.busy_interval_ms > self.tail.idle_interval_ms {
             return invalid("tail.busy_interval_ms", "at most tail.idle_interval_ms");
         }
+        if self.retention.keep_hours > MOST_KEEP_HOURS {
+            return invalid("retention.keep_hours", "at most 876000; enabled = false keeps everything");
+        }
+        if self.retention.max_log_bytes.is_some_and(|bytes| bytes < LEAST_LOG_BYTES) {
+            return invalid("retention.max_log_bytes", "at least 1048576");
+        }
         if self.apply.batch_rows == 0 || self.apply.batch_bytes == 0 {
             return invalid("apply.batch_rows, apply.batch_bytes", "at least 1");
         }
@@ -583,6 +648,10 @@ impl Config {
                 "has an empty filter; take it out"
             } else if table.append_only && table.key_index.is_some() {
                 "has a key_index and is append_only; give one of them"
+            } else if table.max_log_bytes.is_some_and(|bytes| bytes < LEAST_LOG_BYTES) {
+                "has a max_log_bytes below 1048576, with which it would be full when it is empty"
+            } else if table.on_full == OnFull::Stop && table.max_log_bytes.is_none() {
+                "has on_full = \"stop\" and no max_log_bytes; give it the size of its log at which to stop"
             } else if table.append_only && table.mode.is_some() {
                 "has a mode and is append_only, which decides the mode; give one of them"
             } else {
@@ -598,6 +667,11 @@ impl Config {
         let missing =
             || ConfigError::Invalid { key: "source.url", why: "postgresql://user@host:port/database".into() };
         url(self.source.url.as_ref()).ok_or_else(missing)
+    }
+
+    /// Returns the URL of the role that removes log rows.
+    pub fn retention_url(&self) -> Result<&str, ConfigError> {
+        url(self.retention.url.as_ref()).map_or_else(|| self.source_url(), Ok)
     }
 
     /// Returns the destination's URL, `None` without a `[destination]`.

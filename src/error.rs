@@ -88,6 +88,16 @@ pub enum Error {
         /// The table.
         table: TableName,
     },
+    /// The log is to be published from its beginning, which is not there, and existing rows are not copied.
+    #[error(
+        "the log is no longer whole: retention has removed rows up to cdc_id {removed_to}, and with source.snapshot = \
+         \"never\" nothing would bring what they said; repeat it with TRIPLINE__SOURCE__SNAPSHOT=initial, which copies the \
+         existing rows of all tables"
+    )]
+    NotWhole {
+        /// The `cdc_id` up to which rows were removed.
+        removed_to: u64,
+    },
     /// No cuts record from which an offset file could be rebuilt.
     #[error("the cuts topic holds nothing of pipeline {pipeline}: there is no position to recover")]
     NothingToRecover {
@@ -168,6 +178,7 @@ impl Error {
             | Self::NoTarget
             | Self::NoPart { .. }
             | Self::Twice { .. }
+            | Self::NotWhole { .. }
             | Self::NothingToRecover { .. }
             | Self::Listen { .. }
             | Self::Metrics(_)
@@ -238,6 +249,9 @@ fn tail(error: &TailError) -> Disposition {
         | TailError::Unreadable { .. }
         | TailError::Condition { .. }
         | TailError::OpenTransactions
+        | TailError::Behind { .. }
+        | TailError::Removed { .. }
+        | TailError::CutShort { .. }
         | TailError::NotRegistered { .. }
         | TailError::Identity { .. } => Disposition::Halt,
     }

@@ -21,7 +21,7 @@
 //! follow it and never lead: the offset file after Kafka, `tripline.positions` with the rows, the group after ClickHouse.
 //!
 //! [`config`], [`event`], [`position`], [`table`], [`selection`], [`rename`], [`right`] and [`wire`] are the vocabulary: pure, without I/O.
-//! [`session`] opens PostgreSQL sessions, [`tls`] says whom connections trust, [`verify`] compares the targets with the source, [`runtime`] runs the
+//! [`session`] opens PostgreSQL sessions, [`tls`] says whom connections trust, [`verify`] compares the targets with the source, [`retention`] removes log rows that nobody needs, [`runtime`] runs the
 //! daemons, [`telemetry`] shows what they do, [`error`] decides what an error means, [`cli`] is what people type, [`failpoint`] where tests let it die. docs/architecture.md has the
 //! invariants, docs/tail.md the proof.
 
@@ -43,6 +43,7 @@ pub mod consume;
 pub mod apply;
 pub mod mirror;
 pub mod verify;
+pub mod retention;
 pub mod telemetry;
 pub mod runtime;
 pub mod error;

@@ -192,6 +192,11 @@ impl Position {
     pub fn start() -> Self {
         Self { pass: 0, base: Snapshot::before_everything(), offset: 0, inside: None, load: None }
     }
+
+    /// Tells whether nothing is published at this position, whatever its pass is counted as.
+    pub fn is_start(&self) -> bool {
+        self.base == Snapshot::before_everything() && self.inside.is_none()
+    }
 }
 
 /// What tells one source from another.

@@ -51,21 +51,21 @@ class BigLog:
             self.session.query(f"vacuum (analyze) cdc.n{table:03}_cdc")
         self.session.query("checkpoint")
         self.rows = rows
-        self._move_behind()
+        move_behind(self.session, self.paths["offset"])
         print(f"  {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
 
-    def _move_behind(self):
-        """Gives the pipeline the position of one that has published everything."""
-        snapshot, last = self.session.query("select pg_current_snapshot(), pg_sequence_last_value('cdc.cdc_id_seq')")[0]
-        path = self.paths["offset"]
-        with open(path) as file:
-            state = json.load(file)["state"]
-        state["position"].update(base=snapshot, offset=int(last), inside=None)
-        state["anchors"] = []
-        text = json.dumps(state, indent=2).replace("\n", "\n  ")
-        with open(f"{path}.new", "w") as file:
-            file.write(f'{{\n  "crc32c": "{_crc32c(text.encode()):08x}",\n  "state": {text}\n}}\n')
-        os.rename(f"{path}.new", path)
+
+def move_behind(session, path):
+    """Gives a pipeline, by its offset file, the position of one that has published everything."""
+    snapshot, last = session.query("select pg_current_snapshot(), pg_sequence_last_value('cdc.cdc_id_seq')")[0]
+    with open(path) as file:
+        state = json.load(file)["state"]
+    state["position"].update(base=snapshot, offset=int(last), inside=None)
+    state["anchors"] = []
+    text = json.dumps(state, indent=2).replace("\n", "\n  ")
+    with open(f"{path}.new", "w") as file:
+        file.write(f'{{\n  "crc32c": "{_crc32c(text.encode()):08x}",\n  "state": {text}\n}}\n')
+    os.rename(f"{path}.new", path)
 
 
 def of(bench):

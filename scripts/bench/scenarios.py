@@ -13,6 +13,7 @@ import latencies
 import log_size
 import overhead
 import passes
+import retention
 import snapshot
 import tables
 import tpcb
@@ -35,6 +36,7 @@ SCENARIOS = {
     "tables": tables.run,
     "log-size": log_size.run,
     "idle": idle.run,
+    "retention": retention.run,
 }
 # What those of the same names do once all have run: updates of the table whose inserts they moved.
 UPDATES = {

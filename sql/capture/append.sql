@@ -8,7 +8,7 @@ set row_security = off{{settings}}{{jit}}
 as $tripline${{conflict}}
 declare
   cdc_fits constant boolean := {{fits}};
-begin
+begin{{guard}}
   if tg_op <> 'INSERT' then
     insert into {{log}} (cdc_op, {{columns}}) select 'D', {{row}} from {{old}} t{{where_filter}};
   end if;

@@ -9,7 +9,7 @@ as $tripline${{conflict}}
 begin
   if not (select c.relispartition from pg_catalog.pg_class c where c.oid = tg_relid) then
     return null;  -- detached since
-  end if;
+  end if;{{guard}}
   perform {{fits}};
   perform pg_catalog.pg_current_xact_id();
   execute {{leaf_statement}} || pg_catalog.format('%I.%I t', tg_table_schema, tg_table_name){{leaf_filter}};

@@ -16,6 +16,9 @@ select coalesce(json_agg(json_build_object(
     join pg_type ty on ty.oid = a.atttypid
     left join pg_type e on e.oid = ty.typelem and e.typarray = ty.oid
     where a.attrelid = lc.oid and a.attnum > 0 and not a.attisdropped),
+  'log_settings', (
+    select coalesce(json_agg(split_part(o, '=', 1)), '[]')
+    from pg_class s, unnest(s.reloptions) o where s.oid = lc.oid),
   'standing', {{objects}},
   -- By name of the column, which registries of older releases lack.
   'seal', to_jsonb(t) -> 'seal',

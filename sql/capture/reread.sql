@@ -21,7 +21,7 @@ set jit = off
 as $tripline${{conflict}}
 declare
   cdc_fits constant boolean := {{fits}};
-begin{{unmoved}}
+begin{{guard}}{{unmoved}}
   insert into {{log}} (cdc_op, {{columns}})
   select case when r.cdc_found is null then 'D' when k.cdc_was then 'U' else 'I' end, {{key_or_row}}
   from ({{touched}}) k

@@ -12,7 +12,7 @@ set jit = off
 as $tripline${{conflict}}
 declare
   cdc_fits constant boolean := {{fits}};
-begin
+begin{{guard}}
   insert into {{log}} (cdc_op, {{columns}})
   select case when e.cdc_gone then 'D' when s.cdc_known then 'U' else 'I' end, {{key_or_row_loose}}
   from (

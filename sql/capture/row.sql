@@ -13,7 +13,7 @@ declare
   cdc_was boolean := tg_op <> 'INSERT'{{and_old_passes}};
   cdc_is boolean := tg_op <> 'DELETE'{{and_new_passes}};
   cdc_same boolean := tg_op = 'UPDATE' and row({{key_old}})::record operator(pg_catalog.*=) row({{key_new}})::record;
-begin
+begin{{guard}}
   if cdc_was and not (cdc_is and cdc_same) then
     insert into {{log}} (cdc_op, {{columns}})
     select 'U', {{row}} from {{source}} t

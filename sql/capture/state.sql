@@ -20,6 +20,8 @@ select json_build_object(
     select count(*) = 2 and bool_or('ALTER EXTENSION' = any (e.evttags)) from pg_event_trigger e join pg_proc p on p.oid = e.evtfoid
     where p.pronamespace = s.oid and e.evtenabled in ('O', 'A')),
   'pipelines', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'pipelines' and c.relkind = 'r'),
+  'retention', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'retention' and c.relkind = 'r'),
+  'gaps', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'gaps' and c.relkind = 'r'),
   'snapshots', exists (select from pg_class c where c.relnamespace = s.oid and c.relname = 'snapshots' and c.relkind = 'r'),
   'sequence', (
     select q.seqcache = 1 and not q.seqcycle and q.seqincrement = 1

@@ -9,7 +9,7 @@ set jit = off
 as $tripline${{conflict}}
 declare
   cdc_fits constant boolean := {{fits}};
-begin
+begin{{guard}}
   insert into {{log}} (cdc_op, {{key_columns}})
   select 'D', {{key_k_cast}}
   from (select {{key_t}} from cdc_old t{{where_filter}}) k

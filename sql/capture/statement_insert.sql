@@ -6,7 +6,7 @@ set jit = off
 as $tripline${{conflict}}
 declare
   cdc_fits constant boolean := {{fits}};
-begin
+begin{{guard}}
   insert into {{log}} (cdc_op, {{columns}}) select 'I', {{row}} from cdc_new t{{where_filter}};
   return null;
 end

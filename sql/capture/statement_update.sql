@@ -11,7 +11,7 @@ set jit = off
 as $tripline${{conflict}}
 declare
   cdc_fits constant boolean := {{fits}};
-begin
+begin{{guard}}
   insert into {{log}} (cdc_op, {{columns}}) select 'U', {{row}} from cdc_new t
   where not exists ({{moved}}){{and_filter}};
   if found then

@@ -7,7 +7,7 @@ set row_security = off{{settings}}
 as $tripline${{conflict}}
 declare
   cdc_fits constant boolean := {{fits}};
-begin
+begin{{guard}}
   insert into {{log}} (cdc_op) values ('T');
   insert into {{log}} (cdc_op, {{columns}}) select 'I', {{row}} from {{source}} t{{where_filter}};
   return null;

@@ -23,7 +23,7 @@ from (
   select 3, format('table %I.%I', {{schema_literal}}, c.relname), format('drop table %I.%I', {{schema_literal}}, c.relname)
   from pg_class c
   where c.relnamespace = (select oid from pg_namespace where nspname = {{schema_literal}}) and c.relkind = 'r'
-    and (c.relname in ('tables', 'pipelines', 'snapshots', 'salt', 'shapes', 'patterns')
+    and (c.relname in ('tables', 'pipelines', 'snapshots', 'salt', 'shapes', 'patterns', 'retention', 'gaps')
          or exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'cdc_txid' and a.attnum = 1))
   union all
   select 4, format('sequence %I.%I', {{schema_literal}}, c.relname), format('drop sequence %I.%I', {{schema_literal}}, c.relname)

@@ -103,6 +103,8 @@ pub(super) struct State {
     pub(super) salt: Option<bool>,
     pub(super) pipelines: bool,
     pub(super) snapshots: bool,
+    pub(super) retention: bool,
+    pub(super) gaps: bool,
     /// Signature of the functions that follow DDL, `None` where they are missing.
     pub(super) library: Option<String>,
     /// The event triggers that run them are there and switched on.

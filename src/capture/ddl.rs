@@ -108,6 +108,7 @@ fn library(schema: &str) -> String {
     let files = [
         include_str!("../../sql/capture/ddl/library.sql"),
         include_str!("../../sql/capture/ddl/fits.sql"),
+        include_str!("../../sql/capture/ddl/full.sql"),
         include_str!("../../sql/capture/ddl/shape.sql"),
         include_str!("../../sql/capture/ddl/follow.sql"),
         include_str!("../../sql/capture/ddl/tables.sql"),

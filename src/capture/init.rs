@@ -20,7 +20,7 @@ use super::plan::{self, Plan, Wanted};
 use super::registry::{self, Registered};
 use super::render::render;
 use super::row::salt_table;
-use super::{name, probe, query};
+use super::{gaps, name, probe, query};
 
 /// How often a table's lock is tried for, each time for the 2 s that others may have to wait behind us.
 const LOCK_ATTEMPTS: u32 = 4;
@@ -190,6 +190,7 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
         .map(|candidate| candidate.oid);
     let sources = catalog::describe(&transaction, schema, oids).await?;
     let registered = if state.tables { registry::read(&transaction, schema).await? } else { Vec::new() };
+    let gaps = if state.gaps { gaps::gaps(&transaction, schema).await? } else { Vec::new() };
     let history = History::read(&transaction, config, &state).await?;
     let moved = partitions::moved(&transaction, schema, &registered, &sources).await?;
     let wanted_salt = config.mask.salt.as_ref();
@@ -230,7 +231,12 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
         taken.push((log_table.clone(), source.oid));
         let entry = config.table.iter().find(|entry| entry.name == source.name.to_string());
         let selection = entry.map(TableOverride::selection).unwrap_or_default();
+        let gap = gaps.iter().find(|gap| gap.relation == source.oid);
+        let most_bytes = entry.and_then(TableOverride::stops_at_bytes);
+        let (stop, ends_gap) = gaps::guarded(gap, most_bytes);
         let wanted = Wanted {
+            stop,
+            ends_gap,
             mode: entry.and_then(|entry| entry.mode).unwrap_or(config.capture.mode),
             key_index: entry.and_then(|entry| entry.key_index.as_deref()),
             append_only: entry.is_some_and(|entry| entry.append_only),
@@ -244,6 +250,7 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
                 continue;
             }
         };
+        plan.notes.extend(gaps::stays_full(gap, most_bytes));
         for what in row.and_then(|row| moved.get(&row.relation)).into_iter().flatten() {
             plan.accepted.push(format!("accepted: {what}"));
             plan.needs_snapshot = true;
@@ -363,6 +370,8 @@ fn setup(schema: &str, state: &State) -> Vec<String> {
     add(state.tables && !state.selection, include_str!("../../sql/capture/selection_column.sql"));
     add(!state.pipelines, include_str!("../../sql/capture/pipelines.sql"));
     add(!state.snapshots, include_str!("../../sql/capture/snapshots.sql"));
+    add(!state.retention, include_str!("../../sql/capture/retention.sql"));
+    add(!state.gaps, include_str!("../../sql/capture/gaps.sql"));
     setup
 }
 

@@ -10,6 +10,7 @@ mod check;
 mod ddl;
 mod error;
 mod fingerprint;
+mod gaps;
 mod init;
 mod name;
 mod partitions;
@@ -18,6 +19,7 @@ mod plan;
 mod probe;
 mod query;
 mod registry;
+mod removed;
 mod render;
 mod requests;
 mod rights;
@@ -31,8 +33,13 @@ pub use append::{log_anew, repeated};
 pub use check::{Finding, Severity, findings};
 pub use error::{CaptureError, Problem, Refusal};
 pub use fingerprint::{fingerprint_sql, log_fingerprint_sql, log_part};
+pub use gaps::{Gap, gaps};
 pub use init::{Action, InitOptions, InitReport, TableReport, init};
+pub(crate) use query::json as query_json;
 pub use registry::{Captured, LogRows, load, load_former};
+pub use removed::{
+    Registration, Removed, cut_short, records_removal, registration, removed, removed_since, retention_key,
+};
 pub(crate) use render::{render, rows_of};
 pub use requests::{
     NOT_CAPTURED, Request, Requested, forget_passes, give_up, references, request, request_initial, requested,

@@ -8,7 +8,7 @@ use super::ddl::sign;
 use super::error::Refusal;
 use super::init::Action;
 use super::registry::Registered;
-use super::render::{KeyColumn, Spec, TAGS, objects_sql, render, seal_sql};
+use super::render::{KeyColumn, Spec, Stop, TAGS, objects_sql, render, seal_sql};
 use super::template;
 
 /// Columns of a log table beside those of its source: `cdc_txid`, `cdc_id`, `cdc_op`, `cdc_at`.
@@ -25,6 +25,10 @@ pub(super) struct Wanted<'a> {
     pub(super) selection: &'a Selection,
     /// The highest version that a table of its name had before.
     pub(super) former: u32,
+    /// At which size of its log it stops.
+    pub(super) stop: Option<Stop>,
+    /// Something of it was not logged, because its log was full, and that is to end now.
+    pub(super) ends_gap: bool,
 }
 
 /// What `init` does with a table.
@@ -135,9 +139,13 @@ pub(super) fn plan(
         key: &key,
         asks_settings: source.asks_settings,
         selection: wanted.selection,
+        stop: wanted.stop,
     };
     let mut statements = log_statements(&spec, log).map_err(|(why, way)| refuse(why, way))?;
     let log_changes = !statements.is_empty();
+    let stored = log.and_then(|row| spec.store_log(&row.log_settings));
+    let settles = stored.is_some();
+    statements.extend(stored);
 
     let (functions, triggers) = (spec.functions(), spec.triggers());
     let sum = |objects: &[super::render::Object]| {
@@ -147,7 +155,9 @@ pub(super) fn plan(
     let definition = format!("{}.{trigger_sum}", sum(&functions));
     // What a selection makes of new or renamed columns is for people to say.
     let templates = match wanted.selection.is_everything() {
-        true => template::of_table(schema, log_table, mode, spec.partitioned, wanted.append_only),
+        true => {
+            template::of_table(schema, log_table, mode, spec.partitioned, wanted.append_only, wanted.stop)
+        }
         false => serde_json::json!({}),
     };
 
@@ -191,6 +201,8 @@ pub(super) fn plan(
         && registered.is_some_and(|row| row.templates.as_ref() == Some(&templates))
         && sealed
         && !log_changes
+        && !settles
+        && !wanted.ends_gap
         && triggers_right
         && all_on
         && unready.is_empty()
@@ -222,6 +234,7 @@ pub(super) fn plan(
             && triggers_right
             && all_on
             && !log_changes
+            && !wanted.ends_gap
             && !given_up
             && changes.is_empty());
     let done = |statements, locks| Plan {
@@ -254,7 +267,8 @@ pub(super) fn plan(
     }
     let names: Vec<String> = functions.iter().map(|object| object.name.clone()).collect();
     statements.extend(functions.into_iter().map(|object| object.sql));
-    let locks = !triggers_right;
+    // Who has left something out of a full log has ended behind the lock.
+    let locks = !triggers_right || wanted.ends_gap;
     if locks {
         statements.extend(triggers.into_iter().map(|object| object.sql));
     }
@@ -274,6 +288,10 @@ pub(super) fn plan(
             ("templates", &quote_literal(&templates.to_string())),
         ],
     ));
+    if wanted.ends_gap {
+        let clear = include_str!("../../sql/capture/gap_clear.sql");
+        statements.push(render(clear, &[("schema", &quote_ident(schema)), ("relation", &relation)]));
+    }
     Ok(done(statements, locks))
 }
 

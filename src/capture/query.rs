@@ -19,7 +19,7 @@ pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, Captur
 }
 
 /// Runs a query that returns one JSON value.
-pub(super) async fn json<T: DeserializeOwned>(
+pub(crate) async fn json<T: DeserializeOwned>(
     client: &impl GenericClient,
     what: &'static str,
     sql: &str,

@@ -121,6 +121,9 @@ pub(super) struct Registered {
     /// A log table of that name is there, under another object id.
     elsewhere: bool,
     pub(super) log_columns: Vec<LogColumn>,
+    /// Names of the settings that its log table has.
+    #[serde(default)]
+    pub(super) log_settings: Vec<String>,
 }
 
 impl Registered {

@@ -28,6 +28,30 @@ pub(crate) fn render(template: &str, values: &[(&str, &str)]) -> String {
     sql
 }
 
+/// Settings of a log table by name, and what `init` sets them to where they are not set: by default a table is vacuumed when a
+/// share of it went, which of a large log is a day's rows.
+pub(super) const LOG_SETTINGS: [(&str, &str); 6] = [
+    ("autovacuum_vacuum_scale_factor", "0"),
+    ("autovacuum_vacuum_threshold", "100000"),
+    ("autovacuum_vacuum_insert_scale_factor", "0"),
+    ("autovacuum_vacuum_insert_threshold", "1000000"),
+    ("autovacuum_analyze_scale_factor", "0"),
+    ("autovacuum_analyze_threshold", "1000000"),
+];
+
+/// Returns settings of a log table as SQL has them in parentheses.
+fn settings_sql<'a>(settings: impl Iterator<Item = &'a (&'a str, &'a str)>) -> String {
+    settings.map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>().join(", ")
+}
+
+/// At which size of its log nothing of a table is logged any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stop {
+    pub(super) most_bytes: u64,
+    /// Which gaps concern the functions: those of former ones do not.
+    pub(super) generation: u64,
+}
+
 /// A key column with what looking it up takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct KeyColumn {
@@ -56,6 +80,7 @@ pub(super) struct Spec<'a> {
     /// functions that make some have them.
     pub(super) asks_settings: bool,
     pub(super) selection: &'a Selection,
+    pub(super) stop: Option<Stop>,
 }
 
 /// A function or trigger: its name and the statement that creates it.
@@ -371,10 +396,39 @@ impl Spec<'_> {
             ("passing", self.filter(" where ")),
             ("and_filter", self.filter(" and ")),
             ("leaf_filter", leaf_filter),
+            ("guard", self.guard()),
         ];
         let mut all: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
         all.extend_from_slice(more);
         render(template, &all)
+    }
+
+    /// Returns what a function does first where the log may become full, nothing elsewhere.
+    fn guard(&self) -> String {
+        let Some(Stop { most_bytes, generation }) = self.stop else { return String::new() };
+        let guard = render(
+            include_str!("../../sql/capture/guard.sql"),
+            &[
+                ("is_full", &TableName::new(self.schema, "is_full").quoted()),
+                ("relation", self.relation),
+                ("most_bytes", &most_bytes.to_string()),
+                ("generation", &generation.to_string()),
+            ],
+        );
+        guard.trim_end_matches('\n').to_owned()
+    }
+
+    /// Returns the statement that gives the log table the settings that it has not, `None` when it has all of them. Values
+    /// that somebody else chose stay.
+    pub(super) fn store_log(&self, known: &[String]) -> Option<String> {
+        let missing = LOG_SETTINGS.iter().filter(|(name, _)| !known.iter().any(|known| known == name));
+        let settings = settings_sql(missing);
+        (!settings.is_empty()).then(|| {
+            render(
+                include_str!("../../sql/capture/log_storage.sql"),
+                &[("log", &self.log()), ("settings", &settings)],
+            )
+        })
     }
 
     /// Returns the statement that creates the log table.
@@ -385,6 +439,7 @@ impl Spec<'_> {
             &[
                 ("log", &self.log()),
                 ("sequence_literal", &quote_literal(&sequence)),
+                ("settings", &settings_sql(LOG_SETTINGS.iter())),
                 ("column_definitions", &self.each_column(Self::definition, ",\n  ")),
             ],
         )
@@ -604,6 +659,7 @@ mod tests {
                     key,
                     asks_settings: loose,
                     selection: &selection,
+                    stop: loose.then_some(Stop { most_bytes: 7_000_000, generation: 3 }),
                 };
                 let mut all = vec![spec.create_log(), spec.add_column(&columns[1]), spec.drop_column("a\"b")];
                 all.extend(spec.functions().into_iter().map(|object| object.sql));
@@ -612,6 +668,10 @@ mod tests {
                 for object in spec.functions() {
                     assert_eq!(object.sql.contains("\nset DateStyle = 'ISO'"), loose, "{}", object.sql);
                     assert!(!object.sql.contains("set client_encoding"), "{}", object.sql);
+                    let guard = "begin\n  if \"c\"\"dc\".\"is_full\"(1, 7000000, 3) then\n    return null;\n  end if;\n";
+                    let guarded =
+                        object.sql.contains(guard) || object.sql.contains(&guard["begin\n".len()..]);
+                    assert_eq!(guarded, loose, "{}", object.sql);
                 }
                 for sql in all {
                     let sql = sql.replace("\"we\"\"ird {{row}}\"", "").replace("we {{row}}", "");

@@ -12,7 +12,7 @@ use crate::table::{CaptureMode, Column, TableName, quote_ident, quote_literal};
 
 use super::ddl::sign;
 use super::pattern::{Patterns, like};
-use super::render::{KeyColumn, Spec, render};
+use super::render::{KeyColumn, Spec, Stop, render};
 
 /// The name of a key column.
 pub(super) const KEY: &str = "\u{6}k";
@@ -65,8 +65,9 @@ pub(super) fn of_table(
     mode: CaptureMode,
     partitioned: bool,
     append_only: bool,
+    stop: Option<Stop>,
 ) -> Value {
-    let mut texts = of_new_table(schema, log_table, mode, partitioned, append_only);
+    let mut texts = of_new_table(schema, log_table, mode, partitioned, append_only, stop);
     if let Some(texts) = texts.as_object_mut() {
         texts.remove("log");
     }
@@ -80,6 +81,7 @@ fn of_new_table(
     mode: CaptureMode,
     partitioned: bool,
     append_only: bool,
+    stop: Option<Stop>,
 ) -> Value {
     let source = TableName::new(TABLE[0], TABLE[1]);
     let columns = [column(KEY), column(NAME)];
@@ -97,6 +99,7 @@ fn of_new_table(
             key: if append_only { &[] } else { &key },
             asks_settings: true,
             selection: &everything,
+            stop,
         };
         let functions = spec.functions().into_iter().map(|f| json!({ "name": f.name, "sql": f.sql }));
         let triggers = spec.triggers().into_iter().map(|trigger| trigger.sql);
@@ -117,8 +120,8 @@ pub(super) fn patterns_sql(config: &Config, patterns: &Patterns, known: Option<&
     let schema = config.capture.schema.as_str();
     let mode = config.capture.mode;
     let templates = json!({
-        "table": of_new_table(schema, TABLE[2], mode, false, false),
-        "partitioned": of_new_table(schema, TABLE[2], CaptureMode::Row, true, false),
+        "table": of_new_table(schema, TABLE[2], mode, false, false, None),
+        "partitioned": of_new_table(schema, TABLE[2], CaptureMode::Row, true, false, None),
     });
     let (include, mut exclude) = patterns.like();
     // What an entry says of a table is not in the templates: a new table of that name is left to init.

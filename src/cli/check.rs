@@ -45,6 +45,7 @@ async fn findings(config: &Config) -> Result<Vec<Finding>, Error> {
     match session::connect("source", config.source_url()?, "check").await {
         Ok(mut client) => {
             found.extend(capture::findings(&mut client, config).await);
+            found.extend(crate::retention::findings(&client, config).await);
             if let Ok(captured) = capture::load(&client, &config.capture.schema).await {
                 tables = captured.into_iter().map(|captured| Arc::new(captured.table)).collect();
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Outcome;
 use crate::capture::{self, Action, InitOptions, InitReport};
-use crate::config::Config;
+use crate::config::{Config, Snapshot};
 use crate::error::Error;
 use crate::offset::OffsetDir;
 use crate::publish::create_topics;
@@ -46,6 +46,16 @@ pub(super) async fn run(config: &Config, dry_run: bool, skip_unusable: bool) -> 
         "offset file: {}",
         if written { "written, the first start publishes the whole log" } else { "left as it is" }
     );
+    if written
+        && config.source.snapshot == Snapshot::Never
+        && let Some(removed) = capture::removed(&client, &config.capture.schema).await?
+    {
+        println!(
+            "the log is no longer whole: retention has removed rows up to cdc_id {}; tripline snapshot --all copies the \
+             existing rows",
+            removed.to
+        );
+    }
     Ok(if report.refused.is_empty() { Outcome::Fine } else { Outcome::Warning })
 }
 

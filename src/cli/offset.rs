@@ -13,7 +13,7 @@ use crate::publish::{delete_group, delete_topics, read_last_cut};
 use crate::runtime::{first, forward};
 use crate::session::{self, Client};
 use crate::table::TableName;
-use crate::tail::{Back, rewind};
+use crate::tail::{Back, TailError, register_back, rewind};
 
 pub(super) async fn run(config: &Config, action: &OffsetAction) -> Result<Outcome, Error> {
     match action {
@@ -81,6 +81,7 @@ impl Reset {
             })?;
             once(config, &client, &captured, &stored, 0).await?;
         }
+        whole(config, &client, &captured).await?;
         for line in self.plan(config, &targets) {
             println!("{} {line}", if yes { "will" } else { "would" });
         }
@@ -89,6 +90,8 @@ impl Reset {
             return Ok(if dry_run { Outcome::Fine } else { Outcome::Warning });
         }
         let mut lock = tokio::task::block_in_place(|| OffsetDir::lock(&config.offset.dir, &config.pipeline))?;
+        // From here on nothing is removed that is to be published again.
+        register_back(config, config.source_url()?, &first(config).position).await?;
         // Targets first and the file last: whatever fails in between, saying it again goes on.
         if let Some(url) = config.destination_url()? {
             let clear = if self.clear_destination { targets.as_slice() } else { &[] };
@@ -154,6 +157,19 @@ impl Reset {
     }
 }
 
+/// Refuses to start over where the log is no longer whole and nothing would bring what is missing.
+async fn whole(config: &Config, client: &Client, captured: &[Captured]) -> Result<(), Error> {
+    let schema = &config.capture.schema;
+    let Some(removed) = capture::removed(client, schema).await? else { return Ok(()) };
+    if config.source.snapshot == Snapshot::Never {
+        return Err(Error::NotWhole { removed_to: removed.to });
+    }
+    match capture::cut_short(client, schema, captured).await? {
+        Some(table) => Err(TailError::CutShort { table }.into()),
+        None => Ok(()),
+    }
+}
+
 /// Refuses to publish again, from `offset` on, what would then stand twice at the destination.
 async fn once(
     config: &Config,
@@ -205,6 +221,7 @@ async fn rewound(config: &Config, to: &Back, yes: bool) -> Result<Outcome, Error
         println!("nothing was changed; add --yes to write the offset file");
         return Ok(Outcome::Warning);
     }
+    register_back(config, config.source_url()?, &rewound.position).await?;
     snapshot::again(config, &mut client, &captured, undone).await?;
     stored.position = rewound.position;
     stored.source = rewound.source;

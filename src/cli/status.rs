@@ -15,6 +15,7 @@ use crate::error::{Error, chain};
 use crate::offset::{self, Stored};
 use crate::position::Position;
 use crate::publish::{Recorded, read_cuts};
+use crate::retention;
 use crate::session;
 use crate::table::{TableName, quote_literal};
 use crate::wire::{Range, cuts_topic};
@@ -77,6 +78,12 @@ struct Source {
     seconds_behind: f64,
     /// Age of the oldest open transaction of the cluster that has written.
     oldest_transaction_seconds: f64,
+    /// What all log tables take, with their indexes.
+    log_bytes: u64,
+    /// Age of the oldest log row, by the source's clock; 0 when there is none.
+    log_oldest_row_seconds: f64,
+    /// Tables of which nothing is logged any more, because their log was full.
+    stopped_tables: Vec<String>,
     /// The source's clock, microseconds since 1970.
     #[serde(skip)]
     clock_micros: i64,
@@ -213,7 +220,11 @@ async fn source(
     snapshots.extend(requested.into_iter().filter(|request| !request.ended).map(Copying::from));
     let failed = |source| crate::tail::TailError::Query { what: "the status", source };
     let row = client.query_one(&behind_sql(&logs, position), &[]).await.map_err(failed)?;
+    let look = retention::look(&client, &config.capture.schema).await?;
     Ok(Source {
+        log_bytes: look.bytes(),
+        log_oldest_row_seconds: look.oldest_seconds(),
+        stopped_tables: look.gaps.iter().filter(|gap| gap.open).map(|gap| gap.table.to_string()).collect(),
         pass: position.pass,
         offset: position.offset,
         rows_behind: u64::try_from(row.get::<_, i64>(0)).unwrap_or(0),
@@ -318,6 +329,7 @@ fn utc(micros: i64) -> Option<String> {
 }
 
 fn outcome(status: &Status) -> Outcome {
+    let stopped = matches!(&status.source, Stage::Ok(source) if !source.stopped_tables.is_empty());
     let source = match &status.source {
         Stage::Ok(source) => Some(source.rows_behind),
         Stage::Error(_) => None,
@@ -329,6 +341,7 @@ fn outcome(status: &Status) -> Outcome {
     let behind: Option<u64> = std::iter::once(source).chain(targets).sum();
     match behind {
         None => Outcome::Failure,
+        Some(_) if stopped => Outcome::Warning,
         Some(0) if status.snapshots.is_empty() => Outcome::Fine,
         Some(_) => Outcome::Warning,
     }
@@ -348,6 +361,12 @@ fn text(status: &Status) -> String {
             lines.push(format!("{:<12} offset {}", "", source.offset));
             let seconds = source.oldest_transaction_seconds;
             lines.push(format!("{:<12} oldest open transaction {seconds:.1} s", ""));
+            let (mib, hours) =
+                (source.log_bytes as f64 / f64::from(1 << 20), source.log_oldest_row_seconds / 3_600.0);
+            lines.push(format!("{:<12} log {mib:.1} MiB, oldest row {hours:.1} h", ""));
+            for table in &source.stopped_tables {
+                lines.push(format!("{:<12} {table} is stopped: its log was full (tripline check)", ""));
+            }
         }
     }
     for copying in &status.snapshots {

@@ -19,8 +19,9 @@ const OPTIONS: &str = "kafka.options";
 /// Keys whose value is a list; commas separate its elements in the environment.
 const LISTS: [&str; 1] = ["source.tables"];
 /// A secret and its twin that names a file. Setting one in the environment overrides both.
-const TWINS: [(&str, &str); 4] = [
+const TWINS: [(&str, &str); 5] = [
     ("source.url", "source.url_file"),
+    ("retention.url", "retention.url_file"),
     ("destination.url", "destination.url_file"),
     ("clickhouse.password", "clickhouse.password_file"),
     ("mask.salt", "mask.salt_file"),
@@ -77,6 +78,7 @@ impl Config {
             Ok(())
         };
         read_secret("source.url", &mut self.source.url, self.source.url_file.as_deref())?;
+        read_secret("retention.url", &mut self.retention.url, self.retention.url_file.as_deref())?;
         if let Some(destination) = &mut self.destination {
             read_secret("destination.url", &mut destination.url, destination.url_file.as_deref())?;
         }

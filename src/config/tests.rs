@@ -55,6 +55,8 @@ fn the_documented_defaults_are_the_defaults() {
     assert_eq!(shown.capture, default.capture);
     assert_eq!(shown.tail, default.tail);
     assert_eq!(shown.offset, default.offset);
+    let kept = |config: &Config| (config.retention.enabled, config.retention.keep_hours);
+    assert_eq!(kept(&shown), kept(&default));
     assert_eq!(shown.apply, default.apply);
     assert_eq!(shown.mirror, default.mirror);
     assert_eq!(shown.log, default.log);
@@ -269,4 +271,25 @@ fn what_makes_no_sense_is_refused_by_key() {
     has(&refused("", &[("TRIPLINE__KAFKA__BOOTSTRAP_SERVERS", "")]), &["kafka.bootstrap_servers"]);
     let config = load(LEAST, &[("TRIPLINE__SOURCE__URL", "")]).unwrap();
     has(&config.source_url().unwrap_err().to_string(), &["source.url"]);
+}
+
+#[test]
+fn a_log_that_stops_needs_a_size_at_which() {
+    let table = |keys: &str| format!("[[table]]\nname = 'public.t'\n{keys}");
+    has(&refused(&table("on_full = 'stop'\n"), &[]), &["public.t", "max_log_bytes"]);
+    has(&refused(&table("on_full = 'stop'\nmax_log_bytes = 1000\n"), &[]), &["public.t", "1048576"]);
+    has(&refused("[retention]\nmax_log_bytes = 1\n", &[]), &["retention.max_log_bytes", "1048576"]);
+    has(&refused("[retention]\nkeep_hours = 1000000\n", &[]), &["retention.keep_hours"]);
+    let text = format!("{LEAST}{}", table("on_full = 'stop'\nmax_log_bytes = 2000000\n"));
+    assert_eq!(load(&text, &[]).unwrap().table[0].stops_at_bytes(), Some(2_000_000));
+    let text = format!("{LEAST}{}", table("max_log_bytes = 2000000\n"));
+    assert_eq!(load(&text, &[]).unwrap().table[0].stops_at_bytes(), None, "it only alerts");
+}
+
+#[test]
+fn log_rows_are_removed_by_the_sources_role_unless_another_is_named() {
+    let config = load(LEAST, &[]).unwrap();
+    assert_eq!(config.retention_url().unwrap(), "postgresql://a:s3cret@h/d");
+    let config = load(LEAST, &[("TRIPLINE__RETENTION__URL", "postgresql://c@h/d")]).unwrap();
+    assert_eq!(config.retention_url().unwrap(), "postgresql://c@h/d");
 }

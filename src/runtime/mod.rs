@@ -1,6 +1,7 @@
 //! Running it: the daemons, what starts them again and what stops them.
 
 mod applier;
+mod cleaner;
 mod publisher;
 mod repeats;
 mod signals;

@@ -20,7 +20,7 @@ use crate::failpoint;
 use crate::offset::{OffsetDir, Stored};
 use crate::position::Position;
 use crate::publish::{PublishError, Published, Publisher, Recorded, Staged, read_cuts};
-use crate::tail::{SourceLock, Tail, TailError, Window};
+use crate::tail::{Reached, SourceLock, Tail, TailError, Window};
 use crate::telemetry::{Taken, Task, catalog};
 
 /// Time between two acknowledgements at the source at least.
@@ -71,7 +71,8 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
     publisher.begin(stored.source.clone());
     let offsets = Arc::new(Mutex::new(offsets));
     save(&offsets, &stored)?;
-    tail.acknowledge(&stored.position).await?;
+    let reached = Reached::new(stored.position.clone(), &stored.anchors);
+    tail.register(&reached).await?;
     tracing::info!(
         pass = stored.position.pass,
         offset = stored.position.offset,
@@ -85,7 +86,7 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
     let (steps, received) = mpsc::channel(1);
     let (confirmed, to_save) = mpsc::channel(16);
     let (sent, to_commit) = mpsc::channel(1);
-    let (saved, to_acknowledge) = watch::channel(stored.position.clone());
+    let (saved, to_acknowledge) = watch::channel(reached);
     // The end of any stage ends the reading, and with it all of them: also while nothing new is logged.
     let over = stop.child_token();
     let of = [(); 3].map(|()| Arc::clone(&task));
@@ -103,6 +104,8 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
         over,
         ready,
     )));
+    // Only beside an active publisher; whatever becomes of it, publishing goes on.
+    let _cleaning = AbortOnDropHandle::new(tokio::spawn(super::cleaner::run(Arc::clone(&config))));
     // The first error counts: when a stage goes, those before it only find their channel closed.
     let committed = joined(committing.await);
     let published = committed.and(joined(sending.await));
@@ -163,7 +166,7 @@ async fn read(
     mut tail: Tail,
     lock: SourceLock,
     steps: mpsc::Sender<Step>,
-    mut saved: watch::Receiver<Position>,
+    mut saved: watch::Receiver<Reached>,
     stop: CancellationToken,
     ready: Ready,
 ) -> Result<(), TailError> {
@@ -195,8 +198,8 @@ async fn read(
         let due = acknowledged.elapsed() >= ACKNOWLEDGE || tail.awaits_acknowledgement();
         if due && saved.has_changed().unwrap_or(false) {
             acknowledged = Instant::now();
-            let position = saved.borrow_and_update().clone();
-            tail.acknowledge(&position).await?;
+            let reached = saved.borrow_and_update().clone();
+            tail.acknowledge(&reached).await?;
         }
         let began = Instant::now();
         let polled = tokio::select! {
@@ -434,7 +437,7 @@ fn save_all(
     offsets: &Mutex<OffsetDir>,
     mut stored: Stored,
     mut confirmed: mpsc::Receiver<Confirmed>,
-    saved: watch::Sender<Position>,
+    saved: watch::Sender<Reached>,
     task: &Task,
 ) -> Result<(), Error> {
     let stage = task.stage("save");
@@ -449,7 +452,7 @@ fn save_all(
         histogram!(catalog::OFFSET_TIME).record(began.elapsed());
         gauge!(catalog::OFFSET).set(stored.position.offset as f64);
         drop(step);
-        saved.send_replace(stored.position.clone());
+        saved.send_replace(Reached::new(stored.position.clone(), &stored.anchors));
         failpoint::hit("offset::after-save");
     }
     Ok(())

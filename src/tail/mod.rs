@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::error::SqlState;
 
-use crate::capture::{self, CaptureError, Captured, LogRows};
+use crate::capture::{self, CaptureError, Captured, LogRows, Removed};
 use crate::config::Config;
 use crate::failpoint;
 use crate::position::{Anchor, Identity, Inside, Mark, Marks, Position, Snapshot};
@@ -28,6 +28,7 @@ use crate::table::{Table, TableName, quote_ident};
 use crate::telemetry::catalog;
 use crate::wire::{TableEncoder, WireError};
 
+pub use acknowledge::{Reached, register_back};
 pub use lock::SourceLock;
 pub use rewind::{Back, Rewound, rewind};
 pub use seen::Seen;
@@ -142,6 +143,43 @@ pub enum TailError {
         /// The table.
         registry: String,
     },
+    /// Log rows that the position needs were removed.
+    #[error(
+        "the position of pipeline {pipeline} (offset {offset}) is behind retention, which has removed log rows up to cdc_id \
+         {removed_to}: changes between the two may be gone, and to publish on would lose them in silence; `tripline offset \
+         reset` publishes what is left of the log and copies the existing rows anew, or put the newer offset file back \
+         (`tripline offset recover` makes it from the cuts topic)"
+    )]
+    Behind {
+        /// The pipeline.
+        pipeline: String,
+        /// The `cdc_id` at and below which all is settled for it.
+        offset: u64,
+        /// The `cdc_id` up to which rows were removed.
+        removed_to: u64,
+    },
+    /// The log does not go back as far as somebody wants to.
+    #[error(
+        "cannot go back to {wanted}: retention has removed log rows up to cdc_id {removed_to}, the last of them logged at \
+         {removed_at}; name a later id or time, or copy tables as they are now with `tripline snapshot`"
+    )]
+    Removed {
+        /// An id or a time.
+        wanted: String,
+        /// The `cdc_id` up to which rows were removed.
+        removed_to: u64,
+        /// When the last of them was logged.
+        removed_at: String,
+    },
+    /// A table without a key whose whole log is to be published, and it is not there any more.
+    #[error(
+        "{table} is append_only, and retention has removed rows of its log, which nothing else would bring: `tripline \
+         snapshot {table}` logs all rows that the table has now behind a truncate; then repeat this"
+    )]
+    CutShort {
+        /// The table.
+        table: TableName,
+    },
     /// The rows of a captured table cannot be copied.
     #[error(
         "the existing rows of {table} cannot be read: give the role SELECT on it, and BYPASSRLS where a row security policy \
@@ -183,6 +221,13 @@ pub enum TailError {
     /// The server restarted or the connection leads elsewhere: the tail starts again from the stored position.
     #[error("the source PostgreSQL restarted")]
     Restarted,
+}
+
+impl TailError {
+    /// Says that something wanted was removed.
+    fn removed(removed: &Removed, wanted: String) -> Self {
+        Self::Removed { wanted, removed_to: removed.to, removed_at: removed.at.clone() }
+    }
 }
 
 /// The tail of one pipeline: a session at the source and everything it knows about what is settled.
@@ -640,10 +685,19 @@ impl Tail {
         for anchor in anchors {
             if let Some(table) = self.tables.iter().find(|table| table.log_table == anchor.log_table) {
                 let found = self.session.anchor(&table.log_table, anchor.cdc_id).await?;
+                if found.is_none() && self.is_removed(anchor.cdc_id).await? {
+                    continue;
+                }
                 anchor.accept(found)?;
             }
         }
         Ok(())
+    }
+
+    /// Tells whether a row may have been removed by retention: an offset file of long ago has anchors that nobody keeps.
+    async fn is_removed(&self, cdc_id: u64) -> Result<bool, TailError> {
+        let removed = capture::removed(self.session.client(), &self.schema).await?;
+        Ok(removed.is_some_and(|removed| cdc_id <= removed.to))
     }
 
     /// Keeps windows near `window_bytes` when rows are large, and near `window_rows` when they are not.

@@ -58,6 +58,18 @@ pub async fn rewind(
             row.get(0).and_then(|id| id.parse().ok()).unwrap_or(published.offset)
         }
     };
+    if let Some(removed) = capture::removed(session.client(), &config.capture.schema).await? {
+        let (gone, wanted) = match back {
+            Back::Id(id) => (*id < removed.to, format!("cdc_id {id}")),
+            Back::Time(time) => {
+                let schema = &config.capture.schema;
+                (capture::removed_since(session.client(), schema, time).await?, time.clone())
+            }
+        };
+        if gone {
+            return Err(TailError::removed(&removed, wanted));
+        }
+    }
     let mut offset = wanted.min(published.offset);
     if (known.system, known.timeline) != (source.system, source.timeline) {
         let sequence = TableName::new(&config.capture.schema, "cdc_id_seq");

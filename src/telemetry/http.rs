@@ -101,7 +101,14 @@ fn begin(board: &Board) {
     for task in board.tasks() {
         counter!(catalog::RESTARTS, "task" => task.name).increment(0);
         if task.label == "source" {
-            for name in [catalog::PASSES, catalog::RESCANNED, catalog::LOCKED, catalog::PUBLISHED] {
+            for name in [
+                catalog::PASSES,
+                catalog::RESCANNED,
+                catalog::LOCKED,
+                catalog::PUBLISHED,
+                catalog::REMOVED,
+                catalog::RETENTION_FAILURES,
+            ] {
                 counter!(name).increment(0);
             }
             continue;

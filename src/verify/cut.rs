@@ -13,6 +13,8 @@ pub(super) struct Base {
     pub(super) epoch: u64,
     /// Number of the pass.
     pub(super) pass: u64,
+    /// Number of the next part of it, while it is not complete.
+    pub(super) part: Option<u32>,
     /// B of the last applied part: the end of its pass, or of the pass before while it is not complete.
     pub(super) snapshot: Snapshot,
     /// Log rows that it does not show have ids above this one.
@@ -32,6 +34,7 @@ pub(super) fn base(config: &Config, target: &'static str, next: i64) -> Result<B
     Ok(Base {
         epoch: cut.epoch,
         pass: cut.pass,
+        part: cut.position.inside.as_ref().map(|inside| inside.part),
         snapshot: cut.position.base,
         offset: cut.position.offset,
         system: cut.system,
@@ -77,7 +80,7 @@ mod tests {
     #[test]
     fn a_source_that_shows_less_or_is_another_one_is_refused() {
         let snapshot = "10:20:10,14".parse().expect("a snapshot");
-        let base = Base { epoch: 1, pass: 1, snapshot, offset: 5, system: 7 };
+        let base = Base { epoch: 1, pass: 1, part: None, snapshot, offset: 5, system: 7 };
         let accepts = |seen: &str, system| base.accept(&seen.parse().expect("a snapshot"), system).is_ok();
         assert!(accepts("10:20:10,14", 7) && accepts("14:30:14,25", 7) && accepts("30:30:", 7));
         assert!(!accepts("10:20:10,14", 8), "another cluster");

@@ -145,6 +145,7 @@ impl Round<'_> {
             return Err(VerifyError::OtherCut { offset: next - 1, applied: pass, epoch, found: base.pass });
         }
         base.accept(&snapshot, system)?;
+        self.source.has_log_behind(self.config, "postgres", &base).await?;
         copied.accept(&base)?;
         Ok(Some(base))
     }

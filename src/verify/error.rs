@@ -93,6 +93,20 @@ pub enum VerifyError {
         /// What contradicts.
         why: String,
     },
+    /// Log rows behind the applied cut are gone.
+    #[error(
+        "{target} has applied pass {pass}, and retention has removed log rows behind that, up to cdc_id {removed_to}: which \
+         rows are only on their way cannot be told; let the applier catch up and repeat it (retention.keep_hours is how long it \
+         may be away)"
+    )]
+    Removed {
+        /// `postgres` or `clickhouse`.
+        target: &'static str,
+        /// The pass.
+        pass: u64,
+        /// The `cdc_id` up to which rows were removed.
+        removed_to: u64,
+    },
     /// The table is not at the destination.
     #[error("table {0} is not at the destination: run `tripline init`, or create it")]
     NoTable(TableName),

@@ -217,6 +217,7 @@ impl Looker<'_> {
         }
         let (snapshot, system) = self.source.snapshot().await?;
         base.accept(&snapshot, system)?;
+        self.source.has_log_behind(self.config, "clickhouse", base).await?;
         let tells = |column: &Column| table.is_append_only() || table.key.contains(&column.name);
         let columns = table.columns.iter().map(|column| match tells(column) {
             true => format!("t.{}", quote_ident(&column.name)),

@@ -8,7 +8,7 @@ use super::VerifyError;
 use super::cut::{Base, Copied};
 use super::form::Here;
 use super::sql;
-use crate::capture::Captured;
+use crate::capture::{self, Captured};
 use crate::config::Config;
 use crate::position::Snapshot;
 use crate::session;
@@ -120,6 +120,26 @@ impl Side {
             Err(error) => return Err(self.failed("reading the snapshot requests")(error)),
         };
         Ok(Copied { table: captured.table.name.clone(), pass })
+    }
+
+    /// Refuses a target that has not applied what retention has removed: which keys are in flight, the log would not tell.
+    pub(super) async fn has_log_behind(
+        &self,
+        config: &Config,
+        target: &'static str,
+        base: &Base,
+    ) -> Result<(), VerifyError> {
+        let schema = &config.capture.schema;
+        if !capture::records_removal(&self.client, schema).await? {
+            return Ok(());
+        }
+        let Some(removed) = capture::removed(&self.client, schema).await? else { return Ok(()) };
+        let registered = capture::registration(&self.client, schema, &config.pipeline).await?;
+        let Base { pass, part, snapshot, offset, .. } = base;
+        match removed.is_missed_by((*pass, *part), snapshot, *offset, registered.as_ref()) {
+            true => Err(VerifyError::Removed { target, pass: *pass, removed_to: removed.to }),
+            false => Ok(()),
+        }
     }
 
     /// Reads the columns of a table; none when there is no such table.

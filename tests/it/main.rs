@@ -14,6 +14,7 @@ mod observed;
 mod pagila;
 mod passes;
 mod pipeline;
+mod retention;
 mod rights;
 mod selection;
 mod server;

@@ -55,6 +55,7 @@ impl Roles {
         self.grant(&pipeline.source, "source");
         self.grant(&pipeline.destination, "destination");
         pipeline.set("source.url", &url(&pipeline.source, &self.reader));
+        pipeline.set("retention.url", &url(&pipeline.source, &self.cleaner));
         pipeline.set("destination.url", &url(&pipeline.destination, &self.applier));
     }
 }

@@ -34,6 +34,7 @@ fn found(text: &str, names: impl Iterator<Item = String>) -> BTreeMap<String, (S
 async fn a_scrape_after_a_real_run_has_every_documented_metric_and_no_other() {
     let mut pipeline = Pipeline::create(&[("mirror.out_of_range", "clamp")], SCHEMA).await;
     listen(&mut pipeline);
+    pipeline.set("retention.max_log_bytes", "1000000000");
     pipeline.expect("something stands in for a value");
     pipeline.init().await;
     let daemon = pipeline.start_ready("run").await;

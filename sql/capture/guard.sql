@@ -1,0 +1,4 @@
+
+  if {{is_full}}({{relation}}, {{most_bytes}}, {{generation}}) then
+    return null;
+  end if;
