@@ -14,6 +14,7 @@ import log_size
 import overhead
 import passes
 import snapshot
+import soak
 import tables
 import tpcb
 
@@ -35,7 +36,10 @@ SCENARIOS = {
     "tables": tables.run,
     "log-size": log_size.run,
     "idle": idle.run,
+    "soak": soak.run,
 }
+# Those that run when none is asked for: a soak takes half an hour.
+USUAL = [name for name in SCENARIOS if name != "soak"]
 # What those of the same names do once all have run: updates of the table whose inserts they moved.
 UPDATES = {
     "drain-kafka": drain_kafka.updates,

@@ -79,6 +79,8 @@ impl Supervisor {
                     backoff = self::backoff();
                     waiting.fetch_add(1, Ordering::AcqRel);
                 }
+                let kind = error.kind().label();
+                metrics::counter!(catalog::ERRORS, "task" => task.name, "kind" => kind).increment(1);
                 match error.disposition() {
                     Disposition::Halt => return Err(error),
                     _ if stop.is_cancelled() => return Ok(()),
@@ -121,6 +123,10 @@ impl Supervisor {
             }
         }
         notify(&[NotifyState::Stopping]);
+        if let Err(error) = &result {
+            // systemd shows it for as long as the unit is failed.
+            notify(&[NotifyState::Status(&format!("halted: {}", chain(error).replace('\n', " ")))]);
+        }
         result
     }
 }
