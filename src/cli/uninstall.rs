@@ -61,8 +61,18 @@ pub(super) async fn everything(config: &Config, drop_mirror: bool, yes: bool) ->
     };
     let tables: Vec<TableName> = tables.into_iter().map(|captured| captured.table.name).collect();
     let traces = Traces::new(config, tables, drop_mirror);
-    for line in traces.look(&mut client).await? {
-        println!("{} remove {line}", if yes { "will" } else { "would" });
+    let will = if yes { "will" } else { "would" };
+    let (functions, rest): (Vec<String>, Vec<String>) =
+        traces.look(&mut client).await?.into_iter().partition(|line| line.starts_with("function "));
+    for line in rest {
+        println!("{will} remove {line}");
+    }
+    if !functions.is_empty() {
+        println!(
+            "{will} remove {} functions in schema {} at the source",
+            functions.len(),
+            config.capture.schema
+        );
     }
     for other in capture::others(&client, &config.capture.schema, &config.pipeline).await? {
         println!("kept: capture at the source, because pipeline {other} reads it");

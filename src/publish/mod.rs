@@ -416,7 +416,7 @@ impl Publisher {
     }
 
     /// Puts the schema of every table that is new or has changed onto the schemas topic, before any row of it.
-    fn announce(&mut self, tables: &[LogTable]) -> Result<(), PublishError> {
+    fn announce(&mut self, tables: &[LogTable], waits: &dyn Fn()) -> Result<(), PublishError> {
         let fresh: Vec<&Table> = tables
             .iter()
             .map(|table| &table.table)

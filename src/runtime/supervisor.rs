@@ -79,9 +79,12 @@ impl Supervisor {
                     backoff = self::backoff();
                     waiting.fetch_add(1, Ordering::AcqRel);
                 }
-                let kind = error.kind().label();
-                metrics::counter!(catalog::ERRORS, "task" => task.name, "kind" => kind).increment(1);
-                match error.disposition() {
+                let disposition = error.disposition();
+                if disposition != Disposition::Again {
+                    let kind = error.kind().label();
+                    metrics::counter!(catalog::ERRORS, "task" => task.name, "kind" => kind).increment(1);
+                }
+                match disposition {
                     Disposition::Halt => return Err(error),
                     _ if stop.is_cancelled() => return Ok(()),
                     Disposition::Again => {}

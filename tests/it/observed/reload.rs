@@ -1,6 +1,6 @@
 //! SIGHUP: the configuration is read again for the log level alone.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::db::run;
 use crate::pipeline::daemon::Daemon;
