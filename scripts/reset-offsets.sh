@@ -96,11 +96,12 @@ as_the_service() {
       export "$name=$value"
     done <"$file"
   done < <(property EnvironmentFiles)
-  # What systemd would hand over, for as long as this runs.
+  # What systemd would hand over, for as long as this runs. Older ones do not show the property: their files do.
   credentials=$(mktemp -d)
   while IFS=: read -r id file; do
-    [[ -n $id && -r $file ]] && install -m 0400 ${user:+-o "$user"} "$file" "$credentials/$id"
-  done < <(property LoadCredential)
+    file=${file//%i/$instance}
+    if [[ -r $file ]]; then install -m 0400 ${user:+-o "$user"} "$file" "$credentials/$id"; fi
+  done < <(systemctl cat "$(publishing)" | sed -n 's/^LoadCredential=//p')
   if [[ -n $user ]]; then chown "$user" "$credentials"; fi
   export CREDENTIALS_DIRECTORY=$credentials
   [[ -n $config ]] || config=${TRIPLINE_CONFIG:-/etc/tripline/$instance.toml}
