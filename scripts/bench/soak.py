@@ -172,4 +172,4 @@ def _report(bench, samples, counts):
             more = {"at_first": round(begin, 1), "at_last": round(end, 1)}
             note(bench, f"soak {minutes}: {what} of {part}", end - begin, "more at the end", 0.5, 1.5, **more)
     late = max(sample[key] for sample in counted for key in ("publish seconds_behind", "apply seconds_behind"))
-    note(bench, f"soak {minutes}: seconds behind", late, "s at most", 1, 5, points=samples)
+    note(bench, f"soak {minutes}: seconds behind", late, "s at most", 1, 5, samples=samples)

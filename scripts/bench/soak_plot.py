@@ -17,7 +17,7 @@ CHARTS = [
 
 def picture(results):
     """Returns the picture; None where no soak is among the results."""
-    samples = next((one["points"] for one in results if one["name"].startswith("soak ") and "points" in one), None)
+    samples = next((one["samples"] for one in results if "samples" in one), None)
     if not samples:
         return None
     pictures = []
