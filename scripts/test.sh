@@ -138,7 +138,7 @@ under_systemd() {
 
 dashboard() {
   eval "$(scripts/services.sh env)"
-  python3 scripts/dashboard.py "$CARGO_TARGET_DIR/debug/tripline"
+  scripts/dashboard.sh
 }
 
 checks() {
