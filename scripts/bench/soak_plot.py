@@ -32,7 +32,7 @@ def picture(results):
         pictures.append(chart(title, "minutes", unit, series, linear=True))
     pictures.append(
         chart(
-            "Size of the log, which nothing has emptied",
+            "Size of the log",
             "minutes",
             "MiB",
             [("log table", "#333333", "none", [(sample["minute"], sample["log_mib"]) for sample in samples])],
