@@ -105,10 +105,12 @@ async fn waiting_for_a_target_that_is_away_is_no_stall() {
     pipeline.set("destination.url", &through(&pipeline.destination.url(), &proxy));
     pipeline.expect("starting again");
     let manager = Manager::start();
-    let daemon = pipeline.start_with("apply", &manager.environment());
+    let daemon = pipeline.start_with("run", &manager.environment());
     pipeline.wait_until("READY=1", async || manager.count("READY=1") == 1).await;
     proxy.cut();
-    let says = "STATUS=apply postgres: ";
+    // Who has nothing to apply does not notice.
+    run(&pipeline.from, "insert into notes values (1, '')").await;
+    let says = "; apply postgres: ";
     let waits = || manager.said().iter().rposition(|said| said.contains(says) && said.contains("connect"));
     pipeline.wait_until("it says what it waits for", async || waits().is_some()).await;
     let pings = manager.count("WATCHDOG=1");
