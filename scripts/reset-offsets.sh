@@ -68,12 +68,20 @@ loaded() { [[ $(systemctl show --property=LoadState --value "$1" 2>/dev/null) ==
 running() { [[ $(systemctl is-active "$1" 2>/dev/null) =~ ^(active|activating|reloading|deactivating)$ ]]; }
 enabled() { [[ $(systemctl is-enabled "$1" 2>/dev/null) =~ ^enabled ]]; }
 # Of the unit that publishes: all of them have the same user, directory and environment, but drop-ins may differ.
-publishing() { if running "tripline@$instance" || enabled "tripline@$instance"; then echo "tripline@$instance"; else echo "tripline-publish@$instance"; fi; }
+publishing() {
+  if running "tripline@$instance" || enabled "tripline@$instance" || ! loaded "tripline-publish@$instance"; then
+    echo "tripline@$instance"
+  else
+    echo "tripline-publish@$instance"
+  fi
+}
 property() { systemctl show --property="$1" --value "$(publishing)"; }
 
+credentials=''
+trap '[[ -z $credentials ]] || rm -rf "$credentials"' EXIT
 # Takes over the publisher's user, directory and secrets, so that the command sees what the service sees.
 as_the_service() {
-  local user file line word
+  local user file line word id
   user=$(property User)
   [[ -z $user || $user == root ]] || run_as=(runuser -u "$user" --)
   for word in $(property Environment); do
@@ -88,6 +96,14 @@ as_the_service() {
       export "$name=$value"
     done <"$file"
   done < <(property EnvironmentFiles)
+  # What systemd would hand over, for as long as this runs. Older ones do not show the property: their files do.
+  credentials=$(mktemp -d)
+  while IFS=: read -r id file; do
+    file=${file//%i/$instance}
+    if [[ -r $file ]]; then install -m 0400 ${user:+-o "$user"} "$file" "$credentials/$id"; fi
+  done < <(systemctl cat "$(publishing)" | sed -n 's/^LoadCredential=//p')
+  if [[ -n $user ]]; then chown "$user" "$credentials"; fi
+  export CREDENTIALS_DIRECTORY=$credentials
   [[ -n $config ]] || config=${TRIPLINE_CONFIG:-/etc/tripline/$instance.toml}
   # The service's user need not be able to enter the directory we stand in.
   [[ $config == /* ]] || config=$PWD/$config
@@ -111,7 +127,7 @@ if [[ -n $start && ${#to_start[@]} -eq 0 ]]; then
 fi
 if [[ ${#installed[@]} -gt 0 ]]; then
   if ((EUID == 0)); then
-    if loaded "tripline-publish@$instance"; then as_the_service; fi
+    as_the_service
   elif [[ -z $dry_run && ${#active[@]} -gt 0 ]]; then
     fail "${active[*]} must be stopped first: run this as root"
   fi

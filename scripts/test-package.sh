@@ -2,11 +2,12 @@
 # Installs, upgrades, removes and purges the Debian package in a bare system of its own (debootstrap), and looks at what it
 # leaves. There is no running systemd in there: that units start and restart is not shown by this.
 #
-#   scripts/test-package.sh PACKAGE [ROOT]     ROOT: a bare Debian to work in (default: one is made, and removed)
+#   scripts/test-package.sh PACKAGE [ROOT]     ROOT: a bare Debian to work in (default: one is made, and removed; what
+#                                              debootstrap made is kept in the user's cache folder)
 #
 # With the services' addresses in the environment (eval "$(scripts/services.sh env)") what was installed is also used: as
 # user tripline it captures a table, publishes its rows, and takes all of that away again.
-# Run as root; making ROOT needs debootstrap and a Debian mirror (DEBIAN_MIRROR).
+# Run as root; making ROOT needs debootstrap and a Debian mirror (DEBIAN_MIRROR; default: the one that apt uses here).
 set -euo pipefail
 
 case ${1:-} in
@@ -28,8 +29,18 @@ trap finish EXIT
 if [ -z "$root" ]; then
   root=$(mktemp -d)
   own=$root
-  debootstrap --variant=minbase --include=adduser,systemd,libssl3,zlib1g,ca-certificates bookworm "$root" \
-    "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$root.log" 2>&1 || { tail "$root.log" >&2; fail 'debootstrap failed'; }
+  cache=${XDG_CACHE_HOME:-$HOME/.cache}/tripline/bookworm.tar
+  if [ ! -e "$cache" ]; then
+    # shellcheck disable=SC2016 # apt-get fills it in
+    mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | grep -m 1 '/debian/*$' || true)}
+    debootstrap --variant=minbase --include=adduser,systemd,libssl3,zlib1g,ca-certificates bookworm "$root" \
+      "${mirror:-http://deb.debian.org/debian}" >"$root.log" 2>&1 || { tail "$root.log" >&2; fail 'debootstrap failed'; }
+    mkdir -p "${cache%/*}"
+    # The packages that it downloaded are installed by now.
+    tar -C "$root" --exclude=./var/cache/apt/archives -cf "$cache.$$" . && mv "$cache.$$" "$cache"
+  else
+    tar -C "$root" -xf "$cache"
+  fi
 fi
 
 # Nothing of the outside but the processor.
@@ -61,6 +72,7 @@ is /etc/tripline/tripline.toml 640 root tripline
 is /var/lib/tripline 700 tripline tripline
 for unit in tripline@ tripline-publish@ tripline-apply@; do is "/lib/systemd/system/$unit.service" 644 root root; done
 is /usr/share/man/man1/tripline.1.gz 644 root root
+is /usr/share/man/man8/tripline-reset-offsets.8.gz 644 root root
 is /usr/share/bash-completion/completions/tripline 644 root root
 shown=$(inside runuser -u tripline -- tripline offset show) || fail "the example cannot be used: $shown"
 [[ $shown == *'in /var/lib/tripline'* ]] || fail "the example is not used: $shown"
@@ -98,12 +110,12 @@ use() {
   wait $daemon || fail 'it did not end as it should'
   daemon=
   is "/var/lib/tripline/$name.json" 600 tripline tripline
-  (tripline offset reset --yes --clear-topics) >/dev/null
-  (tripline uninstall --yes) >"$root/tmp/uninstall"
+  (tripline uninstall --all --yes) >"$root/tmp/uninstall"
   tail -n 1 "$root/tmp/uninstall"
-  rm "$root/etc/tripline/used.toml" "$root"/var/lib/tripline/*
+  if find "$root/var/lib/tripline" -mindepth 1 | grep .; then fail 'files are left of what was used'; fi
+  rm "$root/etc/tripline/used.toml"
 }
-if [ -n "${TRIPLINE_TEST_SOURCE_URL:-}" ]; then use; said 'used: init, publish, snapshot, check, offset reset, uninstall as user tripline'; fi
+if [ -n "${TRIPLINE_TEST_SOURCE_URL:-}" ]; then use; said 'used: init, publish, snapshot, check, uninstall --all as user tripline'; fi
 
 echo '{}' >"$root/var/lib/tripline/shop.json"
 sed -i 's/^pipeline = .*/pipeline = "mine"/' "$root/etc/tripline/tripline.toml"

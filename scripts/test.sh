@@ -2,8 +2,9 @@
 # All checks and tests, as CI runs them. Installs what is missing, starts the services, and prints a summary with times.
 #
 #   scripts/test.sh            format, lints, unit tests, layers, units, scripts, integration tests on the version of
-#                              PostgreSQL that is installed, some of them on the oldest and newest supported, a short
-#                              benchmark
+#                              PostgreSQL that is installed, some of them on the oldest and newest supported; a unit under
+#                              systemd, the package in a bare system, and the dashboard's queries, where that is possible
+#                              (as root, on Debian, with prometheus); a short benchmark
 #   scripts/test.sh --fast     only what needs no services
 #   scripts/test.sh --matrix   only the integration tests, all of them on every supported version of PostgreSQL
 #
@@ -61,6 +62,20 @@ skip() {
   summary+=("$(printf '%-14s %-7s %s' "$1" skipped "$2")")
 }
 
+# optional NAME COMMAND…: a step whose command ends with 3 where it cannot be run; its last line says why.
+optional() {
+  local name=$1 start=$SECONDS said
+  said=$(mktemp)
+  shift
+  printf '\n== %s\n' "$name"
+  case $("$@" 2>&1 | tee "$said" >&2; echo "${PIPESTATUS[0]}") in
+    0) summary+=("$(printf '%-14s %-7s %5d s' "$name" passed $((SECONDS - start)))") ;;
+    3) skip "$name" "$(tail -n 1 "$said")" ;;
+    *) failed=1; summary+=("$(printf '%-14s %-7s %5d s' "$name" FAILED $((SECONDS - start)))") ;;
+  esac
+  rm -f "$said"
+}
+
 tools() {
   need_rust_build
   cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return
@@ -100,6 +115,32 @@ integration() {
   cargo test --locked --test it 2>&1 | tee "$log"
 }
 
+# The program of the tests, packed by dpkg-deb: building it anew and cargo-deb would take minutes.
+package() {
+  local folder result=0
+  if ((EUID != 0)) || ! command -v dpkg-deb >/dev/null; then echo 'only on Debian, as root' && return 3; fi
+  command -v debootstrap >/dev/null || install_packages 'a bare system for the package' debootstrap || return 3
+  eval "$(scripts/services.sh env)"
+  folder=$(mktemp -d)
+  {
+    BINARY=$CARGO_TARGET_DIR/debug/tripline scripts/package.sh "$folder" &&
+      scripts/test-package.sh "$folder"/*.deb &&
+      if command -v lintian >/dev/null; then lintian --allow-root --fail-on error,warning "$folder"/*.deb; fi
+  } || result=1
+  rm -rf "$folder"
+  return $result
+}
+
+under_systemd() {
+  eval "$(scripts/services.sh env)"
+  scripts/test-systemd.sh
+}
+
+dashboard() {
+  eval "$(scripts/services.sh env)"
+  scripts/dashboard.sh
+}
+
 checks() {
   step format cargo fmt --check
   step clippy cargo clippy --all-targets --locked -- -D warnings
@@ -130,6 +171,9 @@ case $only in
   *)
     step services services_up
     step integration integration
+    optional systemd under_systemd
+    optional package package
+    optional dashboard dashboard
     step versions versions quick
     if [ -x scripts/bench.sh ]; then step bench scripts/bench.sh --quick; fi
     ;;

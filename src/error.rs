@@ -1,5 +1,7 @@
 //! Errors at the top, and the one place that decides what an error means.
 
+mod kind;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -16,6 +18,8 @@ use crate::session::SessionError;
 use crate::table::TableName;
 use crate::tail::TailError;
 use crate::verify::VerifyError;
+
+pub use kind::Kind;
 
 /// Everything that can end a command or a daemon.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +108,12 @@ pub enum Error {
         /// The pipeline.
         pipeline: String,
     },
+    /// Something was asked to go and is still there.
+    #[error("not everything is removed; say it again once what is in the way is gone. What is left: {}", left.join(", "))]
+    LeftBehind {
+        /// All of it, in words.
+        left: Vec<String>,
+    },
     /// A role was denied something, and these rights are those that it lacks.
     #[error(
         "the role {} of the {side} has no right to {}; sql/roles.sql gives each role what it needs",
@@ -180,6 +190,7 @@ impl Error {
             | Self::Twice { .. }
             | Self::NotWhole { .. }
             | Self::NothingToRecover { .. }
+            | Self::LeftBehind { .. }
             | Self::Listen { .. }
             | Self::Metrics(_)
             | Self::Terminal(_)
@@ -245,6 +256,7 @@ fn tail(error: &TailError) -> Disposition {
         | TailError::Row { .. }
         | TailError::NotAppended { .. }
         | TailError::NoRight { .. }
+        | TailError::AtWork { .. }
         | TailError::Pooled
         | TailError::Unreadable { .. }
         | TailError::Condition { .. }

@@ -17,20 +17,20 @@ fn main() -> ExitCode {
         Ok(outcome) => outcome.into(),
         Err(error) => {
             eprintln!("tripline: {}", chain(&error));
-            ExitCode::from(2)
+            ExitCode::from(error.kind().exit_status())
         }
     }
 }
 
 fn run(args: &Args) -> Result<cli::Outcome, Error> {
     let config = Config::load(args.config.as_deref())?;
-    cli::log(&config.log);
+    let logs = cli::log(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(Error::Runtime)?;
-    let result = runtime.block_on(cli::run(args, config));
+    let result = runtime.block_on(cli::run(args, config, logs));
     // A thread that still waits for a broker must not hold up the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     result

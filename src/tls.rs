@@ -29,6 +29,11 @@ pub enum TlsError {
     Library(#[from] ErrorStack),
 }
 
+/// One side does not trust the other, and waiting does not help: what is wrong and the way out.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Distrust(pub String);
+
 /// What OpenSSL found wrong with the certificate that a server showed last.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Refusal(Arc<Mutex<Option<X509VerifyResult>>>);

@@ -1,62 +1,18 @@
 """Draws what scripts/bench.sh --json wrote as SVG: plot.py RESULTS.json… --out FOLDER. Files of several runs go into one picture.
 
 Throughput against the size of the log, from the result whose `points` have `log_rows`; latency against the rate, from
-the results of `latency` and `latency-kafka`.
+the results of `latency` and `latency-kafka`; what `soak` has sampled, over the time.
 """
 
 import argparse
-import html
 import json
-import math
 import os
 
-WIDTH, HEIGHT = 720, 400
-LEFT, RIGHT, TOP, BOTTOM = 92, 190, 48, 56
-INK, GRID = "#333333", "#dddddd"
+import soak_plot
+from chart import chart
+
 COLOURS = {"exactly_once": "#1f5fa8", "at_least_once": "#d1660b"}
 DASHES = {"p50": "none", "p99": "6 4"}
-
-
-def ticks(most):
-    """Returns round numbers from 0 to the first that is not below `most`."""
-    unit = 10 ** math.floor(math.log10(most))
-    step = next(unit * part for part in (0.1, 0.2, 0.5, 1, 2, 5) if most / (unit * part) <= 6)
-    return [step * n for n in range(math.ceil(most / step - 1e-9) + 1)]
-
-
-def chart(title, across, up, series):
-    """Returns a picture. `series` are (name, colour, dash, [(x, y), …]); x is on a logarithmic scale, y begins at 0."""
-    xs = sorted({x for *_, points in series for x, _ in points})
-    marks = ticks(max(y for *_, points in series for _, y in points))
-    low, high = math.log10(xs[0]), math.log10(xs[-1])
-    column = lambda x: LEFT + (WIDTH - LEFT - RIGHT) * ((math.log10(x) - low) / (high - low) if high > low else 0.5)
-    row = lambda y: HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * y / marks[-1]
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        text(LEFT, 26, title, "start", "font-size='16'"),
-        text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, across, "middle"),
-        text(18, (TOP + HEIGHT - BOTTOM) / 2, up, "middle", f"transform='rotate(-90 18 {(TOP + HEIGHT - BOTTOM) / 2})'"),
-    ]
-    for y in marks:
-        parts.append(f'<path d="M{LEFT} {row(y):.1f}H{WIDTH - RIGHT}" stroke="{GRID}"/>')
-        parts.append(text(LEFT - 8, row(y) + 4, f"{y:,.10g}", "end"))
-    for x in xs:
-        parts.append(f'<path d="M{column(x):.1f} {HEIGHT - BOTTOM}v5" stroke="{INK}"/>')
-        parts.append(text(column(x), HEIGHT - BOTTOM + 20, f"{x:,}", "middle"))
-    below = 0
-    # The names stand beside the ends of the lines, from the top down, never over each other.
-    for name, colour, dash, points in sorted(series, key=lambda one: -one[3][-1][1]):
-        line = " ".join(f"{column(x):.1f},{row(y):.1f}" for x, y in points)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>')
-        parts += [f'<circle cx="{column(x):.1f}" cy="{row(y):.1f}" r="3.5" fill="{colour}"/>' for x, y in points]
-        below = max(below + 17, row(points[-1][1]) + 4)
-        parts.append(text(WIDTH - RIGHT + 10, below, name, "start", f"style='fill:{colour}'"))
-    return "\n".join([*parts, "</svg>", ""])
-
-
-def text(x, y, words, anchor, more=""):
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{INK}" {more}>{html.escape(words)}</text>'
 
 
 def log_size(results):
@@ -93,6 +49,7 @@ def main():
     pictures = {
         "throughput-log-size.svg": log_size(results),
         "latency-destination.svg": latency(results, "latency", "From commit to the destination"),
+        "soak.svg": soak_plot.picture(results),
         "latency-kafka.svg": latency(results, "latency-kafka", "From commit to a reader of the topic"),
     }
     for name, picture in pictures.items():

@@ -103,7 +103,7 @@ class Daemon:
 
     def __init__(self, binary, config, command, marker, log, perf=None):
         arguments = [binary, "-c", config, command]
-        self._log_path = log
+        self.log_path = log
         self._log = open(log, "ab", buffering=0)
         self.ready_at = None
         self._ready = threading.Event()
@@ -130,13 +130,13 @@ class Daemon:
     def wait_ready(self, seconds=60):
         """Waits until the daemon says that it works; returns when that was."""
         if not self._ready.wait(seconds) or self.ready_at is None:
-            raise Failed(f"tripline did not start; its log is {self._log_path}")
+            raise Failed(f"tripline did not start; its log is {self.log_path}")
         return self.ready_at
 
     def check(self):
         """Fails when the daemon has ended by itself."""
         if self._process.poll() is not None:
-            raise Failed(f"tripline ended with {self._process.returncode}; its log is {self._log_path}")
+            raise Failed(f"tripline ended with {self._process.returncode}; its log is {self.log_path}")
 
     def stop(self):
         """Drains it: SIGTERM must end it with 0."""
@@ -146,11 +146,11 @@ class Daemon:
             code = self._process.wait(30)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise Failed(f"tripline did not stop within 30 s; its log is {self._log_path}") from None
+            raise Failed(f"tripline did not stop within 30 s; its log is {self.log_path}") from None
         if self._perf:
             self._perf.wait()
         if code != 0:
-            raise Failed(f"tripline ended with {code}; its log is {self._log_path}")
+            raise Failed(f"tripline ended with {code}; its log is {self.log_path}")
 
     def kill(self):
         """Ends it at once."""

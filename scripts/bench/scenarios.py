@@ -15,6 +15,7 @@ import overhead
 import passes
 import retention
 import snapshot
+import soak
 import tables
 import tpcb
 
@@ -37,7 +38,10 @@ SCENARIOS = {
     "log-size": log_size.run,
     "idle": idle.run,
     "retention": retention.run,
+    "soak": soak.run,
 }
+# Those that run when none is asked for: a soak takes half an hour.
+USUAL = [name for name in SCENARIOS if name != "soak"]
 # What those of the same names do once all have run: updates of the table whose inserts they moved.
 UPDATES = {
     "drain-kafka": drain_kafka.updates,

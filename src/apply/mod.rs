@@ -21,4 +21,4 @@ mod postgres;
 
 pub use evolve::widens;
 pub(crate) use order::parents_first;
-pub use postgres::{Applied, LastCut, PostgresTarget, lacking, progress, reset};
+pub use postgres::{Applied, LastCut, PostgresTarget, kept, lacking, progress, remove, reset};

@@ -45,5 +45,5 @@ pub use requests::{
     NOT_CAPTURED, Request, Requested, forget_passes, give_up, references, request, request_initial, requested,
 };
 pub use rights::{lacking_to_install, lacking_to_read};
-pub use uninstall::{Uninstalled, uninstall};
+pub use uninstall::{Uninstalled, installed, knows, leave, others, uninstall};
 pub use verify::verify;

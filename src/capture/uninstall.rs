@@ -1,9 +1,10 @@
 //! `tripline uninstall`: removes capture from the source, and proves it.
 
 use serde::{Deserialize, Serialize};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, GenericClient};
 
-use crate::table::quote_literal;
+use crate::table::{quote_ident, quote_literal};
 
 use super::error::CaptureError;
 use super::query;
@@ -49,4 +50,44 @@ pub async fn uninstall(client: &mut Client, schema: &str) -> Result<Uninstalled,
     let transaction = query::begin(client).await?;
     let left: Vec<String> = steps(&transaction, schema).await?.into_iter().map(|step| step.what).collect();
     if left.is_empty() { Ok(Uninstalled { removed }) } else { Err(CaptureError::LeftOver { left }) }
+}
+
+/// Returns everything that is installed, in words, in the order in which it would go.
+pub async fn installed(client: &mut Client, schema: &str) -> Result<Vec<String>, CaptureError> {
+    let transaction = query::begin(client).await?;
+    Ok(steps(&transaction, schema).await?.into_iter().map(|step| step.what).collect())
+}
+
+/// Returns the other pipelines that read the log tables; none where capture is not installed.
+pub async fn others(client: &Client, schema: &str, pipeline: &str) -> Result<Vec<String>, CaptureError> {
+    match query::json(
+        client,
+        "the pipelines",
+        &of(include_str!("../../sql/capture/others.sql"), schema, pipeline),
+    )
+    .await
+    {
+        Err(CaptureError::Query { source, .. }) if source.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+            Ok(Vec::new())
+        }
+        others => others,
+    }
+}
+
+/// Forgets a pipeline and leaves the log tables to others.
+pub async fn leave(client: &Client, schema: &str, pipeline: &str) -> Result<(), CaptureError> {
+    let sql = of(include_str!("../../sql/capture/leave.sql"), schema, pipeline);
+    let failed = |source| CaptureError::Query { what: format!("forget pipeline {pipeline}"), source };
+    client.batch_execute(&sql).await.map_err(failed)
+}
+
+/// Tells whether the source still knows a pipeline.
+pub async fn knows(client: &Client, schema: &str, pipeline: &str) -> Result<bool, CaptureError> {
+    // Of every other name this one is another.
+    let everybody = others(client, schema, "").await?;
+    Ok(everybody.iter().any(|known| known == pipeline))
+}
+
+fn of(sql: &str, schema: &str, pipeline: &str) -> String {
+    render(sql, &[("schema", &quote_ident(schema)), ("pipeline", &quote_literal(pipeline))])
 }

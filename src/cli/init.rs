@@ -1,4 +1,4 @@
-//! `tripline init` and `tripline uninstall`.
+//! `tripline init`.
 
 use std::sync::Arc;
 
@@ -6,7 +6,6 @@ use super::Outcome;
 use crate::capture::{self, Action, InitOptions, InitReport};
 use crate::config::{Config, Snapshot};
 use crate::error::Error;
-use crate::offset::OffsetDir;
 use crate::publish::create_topics;
 use crate::runtime::{clickhouse_target, first_position, postgres_target};
 use crate::session;
@@ -87,25 +86,4 @@ fn print_report(report: &InitReport) {
     for name in &report.kept {
         println!("{:<40} still captured, though no pattern names it", name.to_string());
     }
-}
-
-/// Removes capture from the source.
-pub(super) async fn uninstall(config: &Config, yes: bool) -> Result<Outcome, Error> {
-    let mut client = session::connect("source", config.source_url()?, "uninstall").await?;
-    if !yes {
-        let captured = capture::load(&client, &config.capture.schema).await?;
-        println!("would remove schema {} and the triggers of:", config.capture.schema);
-        for captured in captured {
-            println!("  {}", captured.table.name);
-        }
-        println!("nothing was changed; add --yes to do it");
-        return Ok(Outcome::Warning);
-    }
-    // A publisher that runs would halt in the middle; the lock says whether there is one.
-    let _lock = OffsetDir::lock(&config.offset.dir, &config.pipeline)?;
-    for removed in capture::uninstall(&mut client, &config.capture.schema).await?.removed {
-        println!("removed {removed}");
-    }
-    println!("nothing of ours is left in the source");
-    Ok(Outcome::Fine)
 }

@@ -9,6 +9,7 @@ mod offset;
 mod screen;
 mod snapshot;
 mod status;
+mod uninstall;
 mod verify;
 
 use std::path::PathBuf;
@@ -23,7 +24,7 @@ use crate::runtime::{self, Halves};
 use crate::tail::Back;
 
 pub use generate::Generated;
-pub use logs::log;
+pub use logs::{Logs, log};
 
 /// Trigger-based change data capture for PostgreSQL: to Kafka, a second PostgreSQL and ClickHouse.
 #[derive(Debug, Parser)]
@@ -115,6 +116,13 @@ pub enum Command {
     },
     /// Remove capture from the source, with a proof that nothing is left
     Uninstall {
+        /// Also remove topics, consumer groups, positions, views and the offset file: everything of this pipeline but the
+        /// replicated tables
+        #[arg(long)]
+        all: bool,
+        /// Also drop the tables in ClickHouse, with all rows
+        #[arg(long, requires = "all")]
+        drop_mirror: bool,
         /// Do it; without this only say what would be done
         #[arg(long)]
         yes: bool,
@@ -209,20 +217,20 @@ pub fn run_bare(command: &Command) -> Option<Result<Outcome, Error>> {
 }
 
 /// Runs a command. Results go to stdout.
-pub async fn run(args: &Args, config: Config) -> Result<Outcome, Error> {
-    match dispatch(args, config.clone()).await {
+pub async fn run(args: &Args, config: Config, logs: Logs) -> Result<Outcome, Error> {
+    match dispatch(args, config.clone(), logs).await {
         Err(error) if error.is_denied() => Err(denied::explained(error, &config, &args.command).await),
         done => done,
     }
 }
 
-async fn dispatch(args: &Args, config: Config) -> Result<Outcome, Error> {
+async fn dispatch(args: &Args, config: Config, logs: Logs) -> Result<Outcome, Error> {
     match &args.command {
         Command::Init { dry_run, skip_unusable } => init::run(&config, *dry_run, *skip_unusable).await,
         Command::Check { json } => check::run(&config, *json).await,
-        Command::Run => daemon(config, Halves::Both).await,
-        Command::Publish => daemon(config, Halves::Publish).await,
-        Command::Apply => daemon(config, Halves::Apply).await,
+        Command::Run => daemon(args, config, Halves::Both, logs).await,
+        Command::Publish => daemon(args, config, Halves::Publish, logs).await,
+        Command::Apply => daemon(args, config, Halves::Apply, logs).await,
         Command::Status { json, watch, interval } => {
             let shown = status::Shown { json: *json, every: watch.then_some(*interval) };
             status::run(&config, shown).await
@@ -235,12 +243,17 @@ async fn dispatch(args: &Args, config: Config) -> Result<Outcome, Error> {
         }
         Command::Offset { action } => offset::run(&config, action).await,
         Command::Generate { what } => what.write(),
-        Command::Uninstall { yes } => init::uninstall(&config, *yes).await,
+        Command::Uninstall { all: false, yes, .. } => uninstall::source(&config, *yes).await,
+        Command::Uninstall { drop_mirror, yes, .. } => {
+            uninstall::everything(&config, *drop_mirror, *yes).await
+        }
     }
 }
 
-async fn daemon(config: Config, halves: Halves) -> Result<Outcome, Error> {
+async fn daemon(args: &Args, config: Config, halves: Halves, mut logs: Logs) -> Result<Outcome, Error> {
     let stop = runtime::stop_on_signals()?;
+    let path = args.config.clone();
+    runtime::on_hangup(move || logs.reload(path.as_deref()))?;
     runtime::run(config, halves, stop).await?;
     tracing::info!("stopped");
     Ok(Outcome::Fine)

@@ -76,7 +76,7 @@ struct Source {
     rows_behind: u64,
     /// Age of the oldest of them by the source's clock.
     seconds_behind: f64,
-    /// Age of the oldest open transaction of the cluster that has written.
+    /// Age of the oldest open transaction of the cluster that has written; a prepared one counts from when it was prepared.
     oldest_transaction_seconds: f64,
     /// What all log tables take, with their indexes.
     log_bytes: u64,
@@ -260,8 +260,8 @@ fn behind_sql(logs: &[TableName], position: &Position) -> String {
     counts.push("select 0, null::timestamptz".into());
     format!(
         "select sum(n)::int8, coalesce(greatest(extract(epoch from clock_timestamp() - min(oldest)), 0), 0)::float8, \
-         coalesce((select extract(epoch from max(clock_timestamp() - xact_start)) from pg_catalog.pg_stat_activity \
-         where backend_xid is not null), 0)::float8, (extract(epoch from clock_timestamp()) * 1000000)::int8 \
+         coalesce(extract(epoch from clock_timestamp() - least((select min(xact_start) from pg_catalog.pg_stat_activity \
+         where backend_xid is not null), (select min(prepared) from pg_catalog.pg_prepared_xacts))), 0)::float8, (extract(epoch from clock_timestamp()) * 1000000)::int8 \
          from ({}) as counts",
         counts.join(" union all ")
     )

@@ -248,9 +248,10 @@ impl Reader {
         Ok(())
     }
 
-    /// Returns the next offset of a partition: it passes over control records and removed messages.
+    /// Returns the next offset of a partition: it passes over control records and removed messages. `None` before the first.
     pub(super) fn position(&self, topic: &str, partition: i32) -> Option<i64> {
-        self.consumer.position().ok()?.find_partition(topic, partition)?.offset().to_raw()
+        let position = self.consumer.position().ok()?.find_partition(topic, partition)?.offset().to_raw();
+        position.filter(|next| *next >= 0)
     }
 
     fn queue(&self, topic: &str, partition: i32) -> Result<&Queue, ConsumeError> {

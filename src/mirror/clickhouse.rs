@@ -16,7 +16,7 @@ use crate::config;
 use crate::consume::TargetError;
 use crate::error::chain;
 use crate::failpoint;
-use crate::tls::{self, Refusal, TlsError};
+use crate::tls::{self, Distrust, Refusal, TlsError};
 
 /// Longest wait until the server takes the next piece of an insert.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
@@ -82,13 +82,13 @@ impl Server {
     fn explain(&self, what: &str, error: Error) -> TargetError {
         let what = format!("{what} at {}", self.url);
         if matches!(error, Error::Network(_)) {
-            if let Some(why) = self.refusal.take("clickhouse.ca_file") {
-                return error::setup(format!("cannot {what}: {why}"));
-            }
-            if chain(&error).contains("wrong version number") {
-                return error::setup(format!(
-                    "cannot {what}: nobody speaks TLS there; give clickhouse.url the https port, which is 8443 as a rule"
-                ));
+            let tls = chain(&error).contains("wrong version number").then(|| {
+                "nobody speaks TLS there; give clickhouse.url the https port, which is 8443 as a rule"
+                    .to_owned()
+            });
+            if let Some(why) = self.refusal.take("clickhouse.ca_file").or(tls) {
+                let source = Some(Distrust(why).into());
+                return TargetError::Setup { target: error::NAME, why: format!("cannot {what}"), source };
             }
         }
         explain(&what, error)

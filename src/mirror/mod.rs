@@ -14,6 +14,7 @@ mod evolve;
 mod policy;
 mod batch;
 mod clickhouse;
+mod remove;
 mod target;
 mod compare;
 
@@ -23,7 +24,8 @@ use crate::consume::{Positions, Progress, TargetError};
 
 pub use compare::{BUCKETS, Bucket, Digest, Mirrored};
 pub use policy::Policies;
-pub use target::{ClickHouseTarget, reset};
+pub use remove::{drop_views, kept, reset};
+pub use target::ClickHouseTarget;
 
 /// Where the mirror's progress is kept. ClickHouse has no transaction over several tables, so it is kept outside, in
 /// Kafka's consumer group, and moved only when ClickHouse has confirmed every row: what is then applied a second

@@ -188,6 +188,16 @@ pub(super) fn drop_table(target: &str) -> String {
     format!("DROP TABLE IF EXISTS {target} SYNC SETTINGS max_table_size_to_drop = 0")
 }
 
+/// Reads which of these are there: views, or whatever else has rows.
+pub(super) fn find_named(database: &str, names: &[&str], views: bool) -> String {
+    let kind = if views { "=" } else { "!=" };
+    format!(
+        "SELECT name FROM system.tables WHERE database = {} AND engine {kind} 'View' AND name IN ({}) ORDER BY name",
+        literal(database),
+        literals(names)
+    )
+}
+
 /// Reads name, engine, full engine and sorting key of the named tables and views.
 pub(super) fn find_tables(database: &str, names: &[&str]) -> String {
     format!(

@@ -395,18 +395,3 @@ async fn check_version(server: &Server) -> Result<(), TargetError> {
     }
     Ok(())
 }
-
-/// Removes the mirror of the given tables: views and tables, with all rows. What does not exist is passed over.
-///
-/// They are dropped and not emptied, because an emptied table still remembers deduplication tokens.
-pub async fn reset(config: &config::ClickHouse, tables: &[TableName]) -> Result<(), TargetError> {
-    let server = Server::new(config);
-    for table in tables {
-        let name = sql::target_name(table);
-        let view = sql::qualified(&config.database, &sql::view_name(&name));
-        let target = sql::qualified(&config.database, &name);
-        server.execute(&format!("drop {view}"), &sql::drop_view(&view)).await?;
-        server.execute_long(&format!("drop {target}"), &sql::drop_table(&target)).await?;
-    }
-    Ok(())
-}

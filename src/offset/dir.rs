@@ -49,6 +49,28 @@ pub fn read_previous(dir: &Path, pipeline: &str) -> Result<Option<Stored>, Offse
     read_file(&Files::of(dir, pipeline).previous, pipeline)
 }
 
+/// Returns the files of a pipeline that there are, the lock as the last: position, former positions, and what `verify` noted.
+pub fn files(dir: &Path, pipeline: &str) -> Result<Vec<PathBuf>, OffsetError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed("read", dir)(error)),
+    };
+    // A pipeline's name has no dots, so that no other one's files begin like this.
+    let prefixes = ["json", "verified.json"].map(|kind| format!("{pipeline}.{kind}"));
+    let lock = format!("{pipeline}.lock");
+    let ours = |name: &str| *name == lock || prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed("read", dir))?.path();
+        if path.file_name().and_then(|name| name.to_str()).is_some_and(ours) {
+            found.push(path);
+        }
+    }
+    found.sort_by_key(|path| (path.extension().is_some_and(|extension| extension == "lock"), path.clone()));
+    Ok(found)
+}
+
 fn read_file(path: &Path, pipeline: &str) -> Result<Option<Stored>, OffsetError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
@@ -150,6 +172,15 @@ impl OffsetDir {
         sync_dir(&self.dir)?;
         self.current = Some(None);
         Ok(true)
+    }
+
+    /// Takes every file of the pipeline away, the lock as the last, for `uninstall --all`. Whoever waits for the lock finds no
+    /// offset file and has to make a first start.
+    pub fn remove_all(self) -> Result<(), OffsetError> {
+        for path in files(&self.dir, &self.pipeline)? {
+            remove_if_there(&path)?;
+        }
+        sync_dir(&self.dir)
     }
 
     fn write(&mut self, stored: &Stored) -> Result<(), OffsetError> {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use dir::{OffsetDir, read, read_previous};
+pub use dir::{OffsetDir, files, read, read_previous};
 pub use format::Damage;
 pub use lock::{Holder, holder};
 

@@ -19,6 +19,9 @@ use crate::wire::Envelope;
 
 /// Longest wait for an answer to a question to the cluster.
 const ASK: Duration = Duration::from_secs(20);
+/// Longest wait for the answer to one question whether a transaction is committed, and how many of them one line is for.
+const ASK_COMMIT: Duration = Duration::from_secs(4);
+const SAY_EVERY: u32 = 5;
 /// Longest wait until acknowledged messages are handed back.
 const HANDED_BACK: Duration = Duration::from_millis(20);
 /// Memory for messages that wait to be sent.
@@ -255,31 +258,35 @@ impl Producer {
     }
 
     /// Ends a part whose messages are acknowledged: commits, where there are transactions. A time-out is asked again: the
-    /// broker may have committed, so nothing is ever aborted here.
-    pub(super) fn commit(&self) -> Result<(), PublishError> {
+    /// broker may have committed, so nothing is ever aborted here. `waits` is called whenever the broker has not confirmed yet.
+    pub(super) fn commit(&self, waits: &dyn Fn()) -> Result<(), PublishError> {
         if self.transactional {
-            self.commit_transaction()?;
+            self.commit_transaction(waits)?;
         }
         self.poller.rest();
         Ok(())
     }
 
-    fn commit_transaction(&self) -> Result<(), PublishError> {
+    fn commit_transaction(&self, waits: &dyn Fn()) -> Result<(), PublishError> {
         // The client flushes before it commits. Where the last acknowledged messages are still being handed back, that
         // flush takes its full 100 ms; handing them back takes microseconds.
         let soon = Instant::now() + HANDED_BACK;
         while self.producer.in_flight_count() > 0 && Instant::now() < soon {
             std::thread::sleep(Duration::from_micros(50));
         }
-        loop {
-            match self.producer.commit_transaction(ASK) {
-                Ok(()) => return Ok(()),
+        for attempt in 0.. {
+            match self.producer.commit_transaction(ASK_COMMIT) {
+                Ok(()) => break,
                 Err(KafkaError::Transaction(error)) if error.is_retriable() => {
-                    tracing::warn!(error = %error.string(), "the commit is not confirmed yet; asking again");
+                    waits();
+                    if attempt % SAY_EVERY == SAY_EVERY - 1 {
+                        tracing::warn!(error = %error.string(), "the commit is not confirmed yet; asking again");
+                    }
                 }
                 Err(source) => return Err(self.error("committing", source)),
             }
         }
+        Ok(())
     }
 
     /// Tells a fenced producer from every other failure.

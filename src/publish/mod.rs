@@ -28,7 +28,10 @@ pub(crate) use kafka::{client_config, patiently, room_for_a_message, without_val
 
 pub use cuts::{Ahead, Recorded, count_cuts, read_cuts, read_last_cut};
 pub use reach::distrust;
-pub use topics::{create_topics, delete_group, delete_topics, missing_topics};
+pub use topics::{
+    create_topics, delete_group, delete_named, delete_topics, existing_groups, existing_topics,
+    missing_topics,
+};
 
 /// Rows of the last part that the position remembers, for recognising the source after a restart.
 const ANCHORS: usize = 8;
@@ -233,12 +236,14 @@ impl Publisher {
     /// publisher goes on. From there on readers pass over what a former one still writes, so this holds without Kafka
     /// transactions too. Returns the record's Kafka offset.
     ///
-    /// Where somebody else's record came before it, the caller has to read that and claim again.
+    /// Where somebody else's record came before it, the caller has to read that and claim again. `waits` is as for
+    /// [`Staged::finish`].
     pub fn claim(
         &mut self,
         epoch: u64,
         position: &Position,
         last: Option<&Cut>,
+        waits: &dyn Fn(),
     ) -> Result<i64, PublishError> {
         self.epoch = epoch;
         let (turn, token) = self.next_producer();
@@ -266,7 +271,7 @@ impl Publisher {
             cuts: self.topics[CUTS].clone(),
             anchors: Vec::new(),
         };
-        let claimed = staged.finish()?.cuts_offset;
+        let claimed = staged.finish(waits)?.cuts_offset;
         failpoint::hit("publish::after-claim");
         Ok(claimed)
     }
@@ -274,9 +279,9 @@ impl Publisher {
     /// Sends the messages of one part and waits until the broker has acknowledged them. They do not count before
     /// [`Staged::finish`], which has to be called in the order of the parts.
     ///
-    /// Waits while both producers have a part under way.
-    pub fn stage(&mut self, window: &Window) -> Result<Staged, PublishError> {
-        let slots = self.slots(&window.tables)?;
+    /// Waits while both producers have a part under way. `waits` is as for [`Staged::finish`].
+    pub fn stage(&mut self, window: &Window, waits: &dyn Fn()) -> Result<Staged, PublishError> {
+        let slots = self.slots(&window.tables, waits)?;
         let (turn, token) = self.next_producer();
         let sent = self.send_all(turn, window, &slots).map_err(|error| {
             // What the broker refuses comes back as a delivery that failed, and would be tried for ever.
@@ -411,7 +416,7 @@ impl Publisher {
     }
 
     /// Puts the schema of every table that is new or has changed onto the schemas topic, before any row of it.
-    fn announce(&mut self, tables: &[LogTable]) -> Result<(), PublishError> {
+    fn announce(&mut self, tables: &[LogTable], waits: &dyn Fn()) -> Result<(), PublishError> {
         let fresh: Vec<&Table> = tables
             .iter()
             .map(|table| &table.table)
@@ -441,7 +446,7 @@ impl Publisher {
             producer.send(record).map_err(|error| error.into_publish(0))?;
         }
         producer.confirm(fresh.len(), 0, CONFIRM)?;
-        producer.commit()?;
+        producer.commit(waits)?;
         failpoint::hit("publish::after-schemas");
         for table in fresh {
             self.announced.entry(table.name.clone()).or_default().insert(table.version);
@@ -450,11 +455,11 @@ impl Publisher {
     }
 
     /// Returns the slot of each table's topic, once its schema is on the schemas topic.
-    fn slots(&mut self, tables: &Arc<Vec<LogTable>>) -> Result<Arc<[usize]>, PublishError> {
+    fn slots(&mut self, tables: &Arc<Vec<LogTable>>, waits: &dyn Fn()) -> Result<Arc<[usize]>, PublishError> {
         if let Some((_, slots)) = self.known.as_ref().filter(|(known, _)| Arc::ptr_eq(known, tables)) {
             return Ok(Arc::clone(slots));
         }
-        self.announce(tables)?;
+        self.announce(tables, waits)?;
         let slots: Result<Arc<[usize]>, _> = tables.iter().map(|table| self.table_slot(table)).collect();
         let slots = slots?;
         self.known = Some((Arc::clone(tables), Arc::clone(&slots)));
@@ -511,8 +516,9 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Writes the cut behind the messages and commits: once this returns `Ok`, the part counts.
-    pub fn finish(self) -> Result<Published, PublishError> {
+    /// Writes the cut behind the messages and commits: once this returns `Ok`, the part counts. `waits` is called again and
+    /// again while the broker does not confirm the commit, which may be for as long as it is away.
+    pub fn finish(self, waits: &dyn Fn()) -> Result<Published, PublishError> {
         let Self { producer, token, sent, cut, cuts, anchors } = self;
         let value = serde_json::to_vec(&cut).unwrap_or_default();
         let record = Record {
@@ -528,7 +534,7 @@ impl Staged {
         let moved = producer.moved().into_iter().find(|moved| moved.slot == CUTS);
         let cuts_offset = moved.map_or(0, |moved| moved.next - 1);
         failpoint::hit("publish::before-commit");
-        producer.commit()?;
+        producer.commit(waits)?;
         failpoint::hit("publish::after-commit");
         drop(token);
         let rows = usize::try_from(cut.rows).unwrap_or(usize::MAX);

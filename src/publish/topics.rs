@@ -6,6 +6,7 @@ use backon::{BlockingRetryable, ConstantBuilder};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic as Topic;
 
 use super::PublishError;
 use super::kafka::{client_config, without_value};
@@ -111,8 +112,16 @@ async fn create(
 
 /// Deletes the topics of these tables and the pipeline's own; returns the names of those that existed.
 pub async fn delete_topics(config: &Config, tables: &[TableName]) -> Result<Vec<String>, PublishError> {
-    let wanted = wanted(config, tables);
-    let names: Vec<&str> = wanted.iter().map(|(name, ..)| name.as_str()).collect();
+    let names: Vec<String> = wanted(config, tables).into_iter().map(|(name, ..)| name).collect();
+    delete_named(config, &names).await
+}
+
+/// Deletes topics; returns the names of those that existed.
+pub async fn delete_named(config: &Config, names: &[String]) -> Result<Vec<String>, PublishError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let options = AdminOptions::new().operation_timeout(Some(ASK)).request_timeout(Some(ASK));
     let results = admin(config)?.delete_topics(&names, &options).await.map_err(failed("deleting topics"))?;
     let mut deleted = Vec::new();
@@ -139,9 +148,65 @@ pub async fn delete_group(config: &Config, group: &str) -> Result<(), PublishErr
     }
 }
 
+/// Returns which of these consumer groups the cluster knows. Blocking.
+pub fn existing_groups(config: &Config, groups: &[String]) -> Result<Vec<String>, PublishError> {
+    let list = admin(config)?.inner().fetch_group_list(None, ASK).map_err(failed("asking for the groups"))?;
+    let known = |name: &&String| list.groups().iter().any(|group| group.name() == name.as_str());
+    Ok(groups.iter().filter(known).cloned().collect())
+}
+
+/// Returns the topics that exist: those of these tables and the pipeline's own, and the others under its prefix, without
+/// those of pipelines whose prefix is longer. Blocking.
+pub fn existing_topics(
+    config: &Config,
+    tables: &[TableName],
+) -> Result<(Vec<String>, Vec<String>), PublishError> {
+    let metadata = reach(&config.kafka)?;
+    let names: Vec<&str> = metadata.topics().iter().map(Topic::name).collect();
+    let wanted: Vec<String> = wanted(config, tables).into_iter().map(|(name, ..)| name).collect();
+    let under = under(config.topic_prefix(), &names);
+    let (ours, others): (Vec<&str>, Vec<&str>) =
+        under.into_iter().partition(|name| wanted.iter().any(|wanted| wanted == name));
+    Ok((ours.into_iter().map(str::to_owned).collect(), others.into_iter().map(str::to_owned).collect()))
+}
+
+/// Returns the topics under a prefix, in order, without those under a longer one that has a cuts topic of its own.
+fn under<'a>(prefix: &str, names: &[&'a str]) -> Vec<&'a str> {
+    let below =
+        |prefix: &str, name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+    let own = cuts_topic(prefix);
+    let cuts = names.iter().filter(|name| **name != own && below(prefix, name));
+    let nested: Vec<&str> = cuts.filter_map(|name| name.strip_suffix(&cuts_topic(""))).collect();
+    let is_ours = |name: &str| below(prefix, name) && !nested.iter().any(|nested| below(nested, name));
+    let mut found: Vec<&str> = names.iter().copied().filter(|name| is_ours(name)).collect();
+    found.sort_unstable();
+    found
+}
+
 /// Returns the topics of these tables and the pipeline's own that do not exist. Blocking.
 pub fn missing_topics(config: &Config, tables: &[TableName]) -> Result<Vec<String>, PublishError> {
     let metadata = reach(&config.kafka)?;
     let there = |name: &str| metadata.topics().iter().any(|topic| topic.name() == name);
     Ok(wanted(config, tables).into_iter().map(|(name, ..)| name).filter(|name| !there(name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_of_a_longer_prefix_are_somebody_elses() {
+        let names = [
+            "shop.public.t",
+            "shop.tripline.cuts",
+            "shop.tripline.schemas",
+            "shop.eu.public.t",
+            "shop.eu.tripline.cuts",
+            "shopping.public.t",
+            "shop",
+            "other",
+        ];
+        assert_eq!(under("shop", &names), ["shop.public.t", "shop.tripline.cuts", "shop.tripline.schemas"]);
+        assert_eq!(under("shop.eu", &names), ["shop.eu.public.t", "shop.eu.tripline.cuts"]);
+    }
 }

@@ -19,7 +19,7 @@ use crate::publish::distrust;
 use crate::telemetry::{self, Board, Listener};
 
 pub(crate) use applier::{clickhouse_target, postgres_target};
-pub use signals::stop_on_signals;
+pub use signals::{on_hangup, stop_on_signals};
 use supervisor::Supervisor;
 pub(crate) use takeover::{first, first_position, forward};
 

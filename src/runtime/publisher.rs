@@ -27,6 +27,8 @@ use crate::telemetry::{Taken, Task, catalog};
 const ACKNOWLEDGE: Duration = Duration::from_secs(10);
 /// Time between two looks at the source while nothing is read, because what was read cannot be published.
 const LOOK: Duration = Duration::from_secs(5);
+/// What a stage is at while the broker is away.
+const UNCONFIRMED: &str = "waiting for Kafka to confirm a commit";
 
 /// Windows that are being read, sent or committed at a time: one each.
 const UNDER_WAY: u32 = 3;
@@ -50,12 +52,12 @@ pub(super) async fn run(config: Arc<Config>, stop: CancellationToken, ready: Rea
         lock = SourceLock::wait(&config, config.source_url()?) => lock?,
     };
     let task = Arc::clone(ready.task());
-    let starting = task.stage("tail");
-    let starting = starting.step("starting");
+    let first_stage = task.stage("tail");
+    let starting = first_stage.step("starting");
     let opening = {
-        let config = Arc::clone(&config);
+        let (config, stage) = (Arc::clone(&config), Arc::clone(&first_stage));
         blocking(move || {
-            let (publisher, stored) = open(&config, &mut offsets, stored)?;
+            let (publisher, stored) = open(&config, &mut offsets, stored, &|| stage.waits(UNCONFIRMED))?;
             Ok::<_, Error>((publisher, offsets, stored))
         })
     };
@@ -271,7 +273,14 @@ impl Reading {
         let seen = tail.seen();
         self.task.set_oldest_open(seen.oldest_open());
         let (micros, at) = seen.clock?;
-        self.task.clock.set(micros, at);
+        if let Some(jump) = self.task.clock.set(micros, at) {
+            counter!(catalog::CLOCK_JUMPS).increment(1);
+            let seconds = jump / 1_000_000;
+            tracing::warn!(
+                seconds,
+                "the source's clock has jumped, or this machine slept: nothing is lost by that"
+            );
+        }
         Some(micros)
     }
 
@@ -330,7 +339,7 @@ fn send(
             Step::Window(window, turn) => {
                 let _step = stage.step("sending a part");
                 let began = Instant::now();
-                let staged = publisher.stage(&window)?;
+                let staged = publisher.stage(&window, &|| stage.waits(UNCONFIRMED))?;
                 histogram!(catalog::PRODUCE_TIME).record(began.elapsed());
                 Sent::Part(Box::new(staged), turn)
             }
@@ -390,7 +399,7 @@ fn commit(
             Sent::Part(staged, turn) => {
                 let _step = stage.step("committing a part");
                 let began = Instant::now();
-                let published = staged.finish()?;
+                let published = staged.finish(&|| stage.waits(UNCONFIRMED))?;
                 drop(turn);
                 histogram!(catalog::COMMIT_TIME).record(began.elapsed());
                 watch.see(published.cuts_offset)?;

@@ -1,9 +1,9 @@
-//! Signals: the first SIGTERM or SIGINT drains, a second one aborts.
+//! Signals: the first SIGTERM or SIGINT drains, a second one aborts; SIGHUP reloads.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use tokio_util::sync::CancellationToken;
@@ -34,4 +34,14 @@ pub fn stop_on_signals() -> Result<CancellationToken, Error> {
         })
         .map_err(Error::Signals)?;
     Ok(token)
+}
+
+/// Calls `reload` at every SIGHUP, on a thread of its own.
+pub fn on_hangup(mut reload: impl FnMut() + Send + 'static) -> Result<(), Error> {
+    let mut signals = Signals::new([SIGHUP]).map_err(Error::Signals)?;
+    std::thread::Builder::new()
+        .name("reload".into())
+        .spawn(move || signals.forever().for_each(|_| reload()))
+        .map_err(Error::Signals)?;
+    Ok(())
 }

@@ -79,7 +79,12 @@ impl Supervisor {
                     backoff = self::backoff();
                     waiting.fetch_add(1, Ordering::AcqRel);
                 }
-                match error.disposition() {
+                let disposition = error.disposition();
+                if disposition != Disposition::Again {
+                    let kind = error.kind().label();
+                    metrics::counter!(catalog::ERRORS, "task" => task.name, "kind" => kind).increment(1);
+                }
+                match disposition {
                     Disposition::Halt => return Err(error),
                     _ if stop.is_cancelled() => return Ok(()),
                     Disposition::Again => {}
@@ -121,6 +126,10 @@ impl Supervisor {
             }
         }
         notify(&[NotifyState::Stopping]);
+        if let Err(error) = &result {
+            // systemd shows it for as long as the unit is failed.
+            notify(&[NotifyState::Status(&format!("halted: {}", chain(error).replace('\n', " ")))]);
+        }
         result
     }
 }

@@ -20,10 +20,12 @@ pub(super) fn lock_file(config: &Config) -> Result<(OffsetDir, Stored), Error> {
 }
 
 /// Opens the producers and brings the position up to what the cuts topic says: the file of a standby is an old one.
+/// `waits` is called while the broker keeps this waiting.
 pub(super) fn open(
     config: &Config,
     offsets: &mut OffsetDir,
     mut stored: Stored,
+    waits: &dyn Fn(),
 ) -> Result<(Publisher, Stored), Error> {
     // First fence whoever published before; only then is the end of the cuts topic the end.
     let mut publisher = Publisher::open(config)?;
@@ -39,7 +41,7 @@ pub(super) fn open(
         // What was decided elsewhere, a rewind or another source, stands on the cuts topic: an old file is no objection.
         offsets.replace(&stored)?;
     }
-    claim(config, &mut publisher, &mut stored, recorded)?;
+    claim(config, &mut publisher, &mut stored, recorded, waits)?;
     Ok((publisher, stored))
 }
 
@@ -50,12 +52,13 @@ fn claim(
     publisher: &mut Publisher,
     stored: &mut Stored,
     mut last: Option<Recorded>,
+    waits: &dyn Fn(),
 ) -> Result<(), Error> {
     let mut claimed = None;
     loop {
         let seen = claimed.or(stored.cuts_offset).map_or(0, |offset| offset + 1);
         let epoch = stored.epoch + 1;
-        let mine = publisher.claim(epoch, &stored.position, last.as_ref().map(|last| &last.cut))?;
+        let mine = publisher.claim(epoch, &stored.position, last.as_ref().map(|last| &last.cut), waits)?;
         let between = read_cuts(config, seen)?;
         // Behind a claim, ours or a former one, records of lower epochs do not count.
         let least = stored.epoch + u64::from(claimed.is_some());

@@ -50,13 +50,9 @@ impl SourceLock {
             return Ok(Self { client: None });
         }
         run(&client, KEEPALIVE).await?;
-        let key = format!(
-            "pg_catalog.hashtextextended({}, 0)",
-            quote_literal(&format!("tripline publish {}", config.pipeline))
-        );
-        let take = format!("select pg_catalog.pg_try_advisory_lock({key})");
+        let key = key(config);
         for attempt in 0.. {
-            if value(&client, &take).await?.as_deref() == Some("t") {
+            if take(&client, &key).await? {
                 break;
             }
             if attempt == ATTEMPTS_AT_FIRST {
@@ -69,11 +65,36 @@ impl SourceLock {
         Ok(Self { client: Some(client) })
     }
 
+    /// Takes the lock for a command, which does not wait. Behind a transaction pooler there is none to take.
+    pub async fn take(config: &Config, url: &str) -> Result<Self, TailError> {
+        let client = connect("source", url, "uninstall lock").await?;
+        if is_pooled(&client, url).await? {
+            return Ok(Self { client: None });
+        }
+        let key = key(config);
+        if !take(&client, &key).await? {
+            let holder = value(&client, &holder(&key)).await?.unwrap_or_default();
+            return Err(TailError::AtWork { pipeline: config.pipeline.clone(), holder });
+        }
+        Ok(Self { client: Some(client) })
+    }
+
     /// Fails when the session that holds the lock is gone.
     pub fn check(&self) -> Result<(), TailError> {
         let lost = self.client.as_ref().is_some_and(Client::is_closed);
         if lost { Err(TailError::LockLost) } else { Ok(()) }
     }
+}
+
+/// The lock's number, as SQL.
+fn key(config: &Config) -> String {
+    let name = quote_literal(&format!("tripline publish {}", config.pipeline));
+    format!("pg_catalog.hashtextextended({name}, 0)")
+}
+
+async fn take(client: &Client, key: &str) -> Result<bool, TailError> {
+    let taken = value(client, &format!("select pg_catalog.pg_try_advisory_lock({key})")).await?;
+    Ok(taken.as_deref() == Some("t"))
 }
 
 /// The statement that names the session with the lock.

@@ -215,6 +215,14 @@ pub enum TailError {
          the server's own address (or a pooler in session mode), or use delivery = \"exactly_once\""
     )]
     Pooled,
+    /// A command needs the publisher's lock.
+    #[error("pipeline {pipeline} has a publisher at work at the source ({holder}): stop it first")]
+    AtWork {
+        /// The pipeline.
+        pipeline: String,
+        /// The session that holds the lock.
+        holder: String,
+    },
     /// The session that held the publisher's lock is gone: another publisher may have it.
     #[error("the session that holds the publisher's lock at the source is gone")]
     LockLost,

@@ -40,7 +40,16 @@ pub(crate) struct Task {
 #[derive(Debug)]
 pub(crate) struct Stage {
     name: &'static str,
-    step: Mutex<Option<(&'static str, Instant)>>,
+    step: Mutex<Option<Now>>,
+}
+
+/// What a stage is at.
+#[derive(Debug, Clone, Copy)]
+struct Now {
+    what: &'static str,
+    since: Instant,
+    /// When it last said that it only waits for somebody else.
+    alive: Instant,
 }
 
 /// A stage is at work while this lives. Without, it waits for something to do, which it may do for ever.
@@ -50,12 +59,22 @@ pub(crate) struct Step<'a>(&'a Stage);
 impl Stage {
     /// Begins a step. A stage does one at a time.
     pub(crate) fn step(&self, what: &'static str) -> Step<'_> {
-        self.put(Some((what, Instant::now())));
+        let now = Instant::now();
+        self.put(Some(Now { what, since: now, alive: now }));
         Step(self)
     }
 
-    fn put(&self, step: Option<(&'static str, Instant)>) {
+    fn put(&self, step: Option<Now>) {
         *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
+    }
+
+    /// Says that somebody else keeps the step waiting and has just been asked again. The step goes on to count; it stalls
+    /// only when this is not said any more.
+    pub(crate) fn waits(&self, what: &'static str) {
+        let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(now) = step.as_mut() {
+            (now.what, now.alive) = (what, Instant::now());
+        }
     }
 
     /// Tells whether it waits for something to do.
@@ -63,9 +82,8 @@ impl Stage {
         self.current().is_none()
     }
 
-    fn current(&self) -> Option<(&'static str, Duration)> {
-        let step = *self.step.lock().unwrap_or_else(PoisonError::into_inner);
-        step.map(|(what, since)| (what, since.elapsed()))
+    fn current(&self) -> Option<Now> {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,8 +131,8 @@ impl Task {
             let current = stage.current();
             StageReport {
                 stage: stage.name,
-                step: current.map(|(what, _)| what),
-                step_seconds: current.map_or(0.0, |(_, time)| time.as_secs_f64()),
+                step: current.map(|now| now.what),
+                step_seconds: current.map_or(0.0, |now| now.since.elapsed().as_secs_f64()),
             }
         });
         TaskReport {
@@ -169,13 +187,13 @@ impl Board {
         }
     }
 
-    /// Returns the stage that has been at one step for longer than `limit`, in words.
+    /// Returns the stage that has been at one step for longer than `limit` without saying that it waits, in words.
     pub(crate) fn stalled(&self, limit: Duration) -> Option<String> {
         let tasks = self.tasks();
         let stages = tasks.iter().flat_map(|task| task.stages.iter().map(move |stage| (task, stage)));
         stages.into_iter().find_map(|(task, stage)| {
-            let (what, time) = stage.current().filter(|(_, time)| *time > limit)?;
-            Some(format!("{} {}: {what} for {} s", task.name, stage.name, time.as_secs()))
+            let Now { what, since, .. } = stage.current().filter(|now| now.alive.elapsed() > limit)?;
+            Some(format!("{} {}: {what} for {} s", task.name, stage.name, since.elapsed().as_secs()))
         })
     }
 }
@@ -272,6 +290,12 @@ impl TargetWatch {
 mod tests {
     use super::*;
 
+    /// The largest limit, to 100 µs, at which a stage stalls.
+    fn stalled_after(board: &Board) -> Duration {
+        let limits = (0..).map(|n| Duration::from_micros(100) * n);
+        limits.take_while(|limit| board.stalled(*limit).is_some()).last().unwrap_or_default()
+    }
+
     #[test]
     fn a_stage_stalls_at_a_step_and_never_while_it_waits() {
         let board = Board::new("shop");
@@ -283,6 +307,12 @@ mod tests {
         let stalled = board.stalled(Duration::from_millis(1));
         assert_eq!(stalled.as_deref(), Some("publish tail: reading a window for 0 s"));
         assert_eq!(board.stalled(Duration::from_secs(3_600)), None);
+        let before = stalled_after(&board);
+        tail.waits("waiting for the broker");
+        assert!(stalled_after(&board) < before, "who waits for others does not stall");
+        let report = board.report().tasks.swap_remove(0).stages.swap_remove(0);
+        assert_eq!(report.step, Some("waiting for the broker"));
+        assert!(report.step_seconds >= 0.002, "and is still late");
         drop(step);
         assert_eq!(board.stalled(Duration::ZERO), None);
     }

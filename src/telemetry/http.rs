@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use super::Board;
 use super::catalog::{self, METRICS};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::verify;
 
 /// Time between two times that observations are put into their buckets, where nobody asks for metrics.
@@ -100,6 +100,9 @@ fn begin(board: &Board) {
     gauge!(catalog::BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     for task in board.tasks() {
         counter!(catalog::RESTARTS, "task" => task.name).increment(0);
+        for kind in Kind::ALL {
+            counter!(catalog::ERRORS, "task" => task.name, "kind" => kind.label()).increment(0);
+        }
         if task.label == "source" {
             for name in [
                 catalog::PASSES,
@@ -108,6 +111,7 @@ fn begin(board: &Board) {
                 catalog::PUBLISHED,
                 catalog::REMOVED,
                 catalog::RETENTION_FAILURES,
+                catalog::CLOCK_JUMPS,
             ] {
                 counter!(name).increment(0);
             }

@@ -18,7 +18,7 @@ use crate::pipeline::daemon::Daemon;
 use crate::pipeline::harness::Pipeline;
 
 /// What daemons and librdkafka say while something is away.
-const RECOVERS: [&str; 4] = [
+pub(crate) const RECOVERS: [&str; 4] = [
     "starting again",
     "librdkafka",
     "the commit is not confirmed yet",

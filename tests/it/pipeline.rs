@@ -27,3 +27,4 @@ mod losses;
 mod long;
 mod settings;
 mod refusals;
+mod uninstall;

@@ -9,6 +9,7 @@ mod prepared;
 mod run;
 mod attempt;
 mod patient;
+mod remove;
 mod rights;
 mod state;
 
@@ -21,6 +22,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::SimpleQueryMessage;
 use tracing::{debug, info};
 
+pub use remove::{kept, remove};
 pub use rights::lacking;
 pub use state::{Applied, LastCut, progress, reset};
 

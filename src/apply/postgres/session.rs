@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::{Client, GenericClient, SimpleQueryMessage};
 use tracing::{debug, info};
 
 use super::super::sql;
@@ -11,7 +11,7 @@ use crate::consume::TargetError;
 use crate::session::{connect, exact_text_sql};
 
 const SETTINGS: &str = include_str!("../../../sql/apply/session.sql");
-const SCHEMA: &str = include_str!("../../../sql/apply/schema.sql");
+pub(super) const SCHEMA: &str = include_str!("../../../sql/apply/schema.sql");
 const STATE: &str = include_str!("../../../sql/apply/state.sql");
 
 /// How often a standby asks for the lock.
@@ -55,6 +55,12 @@ pub(super) async fn open(url: &str, purpose: &str) -> Result<Client, TargetError
         .await
         .map_err(|error| setup("cannot set up the session", error))?;
     Ok(client)
+}
+
+/// Tells whether the applier's own tables are there.
+pub(super) async fn is_installed(client: &impl GenericClient) -> Result<bool, TargetError> {
+    let state = client.query_one(STATE, &[]).await.map_err(|error| setup("cannot look around", error))?;
+    Ok(state.get(0))
 }
 
 /// Opens a session without a lock, and makes sure that the applier's own tables are there.

@@ -67,18 +67,10 @@ async fn standing(client: &Client, pipeline: &str) -> Result<(Resumed, Option<La
     Ok((resumed, cut))
 }
 
-async fn is_installed(client: &Client) -> Result<bool, TargetError> {
-    let state = client
-        .query_one(include_str!("../../../sql/apply/state.sql"), &[])
-        .await
-        .map_err(|error| setup("cannot look around", error))?;
-    Ok(state.get(0))
-}
-
 /// Reads what the destination has applied of a pipeline. Takes no lock and changes nothing.
 pub async fn progress(url: &str, pipeline: &str) -> Result<Applied, TargetError> {
     let client = session::open(url, "status").await?;
-    if !is_installed(&client).await? {
+    if !session::is_installed(&client).await? {
         return Ok(Applied::default());
     }
     let (Resumed { positions, covered, .. }, cut) = standing(&client, pipeline).await?;
@@ -107,7 +99,7 @@ async fn cut(client: &Client, pipeline: &str) -> Result<Option<LastCut>, TargetE
 /// Refuses while an applier of the pipeline is at work.
 pub async fn reset(url: &str, pipeline: &str, tables: &[TableName]) -> Result<(), TargetError> {
     let mut client = session::open(url, "reset").await?;
-    let installed = is_installed(&client).await?;
+    let installed = session::is_installed(&client).await?;
     let failed = |error| setup("cannot reset the destination", error);
     let transaction = client.transaction().await.map_err(failed)?;
     let lock = format!("select pg_try_advisory_xact_lock({})", sql::lock_key(pipeline));

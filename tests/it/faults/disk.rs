@@ -102,16 +102,16 @@ async fn a_full_or_read_only_disk_halts_the_publisher_and_loses_nothing() {
             daemon.poll().is_some()
         })
         .await;
-    pipeline.ends_with(daemon, 2, &full).await;
-    pipeline.refuses("run", &full).await;
+    pipeline.ends_with(daemon, 74, &full).await;
+    pipeline.ends_with(pipeline.start("run"), 74, &full).await;
     disk.free();
     let daemon = pipeline.start_ready("run").await;
     goes_on(&pipeline, &daemon).await;
 
     disk.make_read_only();
     let read_only = [&file, "Read-only file system"];
-    pipeline.ends_with(daemon, 2, &read_only).await;
-    pipeline.refuses("publish", &[offsets, read_only[1]]).await;
+    pipeline.ends_with(daemon, 74, &read_only).await;
+    pipeline.ends_with(pipeline.start("publish"), 74, &[offsets, read_only[1]]).await;
     disk.make_writable();
     let daemon = pipeline.start_ready("run").await;
     goes_on(&pipeline, &daemon).await;

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use super::schema::{STATUS, check};
-use crate::db::run;
+use crate::db::{run, value};
 use crate::pipeline::daemon;
 use crate::pipeline::harness::Pipeline;
 
@@ -44,6 +44,26 @@ async fn the_json_is_as_its_schema_says_in_every_state() {
     let away = json(&pipeline).await;
     check(STATUS, &away).unwrap();
     assert_eq!(away.matches("\"error\"").count(), 2, "{away}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prepared_transaction_counts_as_an_open_one() {
+    let pipeline = Pipeline::create(&[], SCHEMA).await;
+    pipeline.init().await;
+    let name = &pipeline.name;
+    let prepare = format!("begin; insert into notes values (1, ''); prepare transaction '{name}'");
+    run(&pipeline.from, &prepare).await;
+    let age = format!(
+        "select extract(epoch from clock_timestamp() - prepared)::float8 from pg_prepared_xacts where gid = '{name}'"
+    );
+    let age = async || value(&pipeline.from, &age).await.parse::<f64>().unwrap();
+    pipeline.wait_until("it has been there for a while", async || age().await > 1.0).await;
+    // No session has it: others may be older, but not by chance at every look.
+    let at_least = age().await;
+    let status: serde_json::Value = serde_json::from_str(&json(&pipeline).await).unwrap();
+    let shown = status["source"]["ok"]["oldest_transaction_seconds"].as_f64().unwrap();
+    run(&pipeline.from, &format!("rollback prepared '{name}'")).await;
+    assert!(shown >= at_least, "{shown} < {at_least}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

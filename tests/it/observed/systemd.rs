@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::http::{address, get, listen};
 use crate::db::run;
-use crate::pipeline::harness::Pipeline;
+use crate::faults::RECOVERS;
+use crate::faults::service::Service;
+use crate::pipeline::harness::{Pipeline, Servers};
 use crate::pipeline::proxy::{Proxy, host, through};
 
 const SCHEMA: &str = "create table notes (id integer primary key, body text)";
@@ -17,7 +20,7 @@ const SCHEMA: &str = "create table notes (id integer primary key, body text)";
 const WATCHDOG: Duration = Duration::from_secs(12);
 
 /// The service manager: a socket, and everything that was said to it.
-struct Manager {
+pub(super) struct Manager {
     said: Arc<Mutex<Vec<String>>>,
     path: PathBuf,
     listening: Option<JoinHandle<()>>,
@@ -25,7 +28,7 @@ struct Manager {
 }
 
 impl Manager {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
@@ -44,7 +47,7 @@ impl Manager {
     }
 
     /// Environment of a daemon that it starts.
-    fn environment(&self) -> [(&'static str, String); 2] {
+    pub(super) fn environment(&self) -> [(&'static str, String); 2] {
         let path = self.path.to_str().unwrap().to_owned();
         [("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())]
     }
@@ -53,7 +56,7 @@ impl Manager {
         self.said.lock().unwrap().clone()
     }
 
-    fn count(&self, text: &str) -> usize {
+    pub(super) fn count(&self, text: &str) -> usize {
         self.said().iter().filter(|said| said.contains(text)).count()
     }
 }
@@ -102,10 +105,12 @@ async fn waiting_for_a_target_that_is_away_is_no_stall() {
     pipeline.set("destination.url", &through(&pipeline.destination.url(), &proxy));
     pipeline.expect("starting again");
     let manager = Manager::start();
-    let daemon = pipeline.start_with("apply", &manager.environment());
+    let daemon = pipeline.start_with("run", &manager.environment());
     pipeline.wait_until("READY=1", async || manager.count("READY=1") == 1).await;
     proxy.cut();
-    let says = "STATUS=apply postgres: ";
+    // Who has nothing to apply does not notice.
+    run(&pipeline.from, "insert into notes values (1, '')").await;
+    let says = "; apply postgres: ";
     let waits = || manager.said().iter().rposition(|said| said.contains(says) && said.contains("connect"));
     pipeline.wait_until("it says what it waits for", async || waits().is_some()).await;
     let pings = manager.count("WATCHDOG=1");
@@ -115,4 +120,39 @@ async fn waiting_for_a_target_that_is_away_is_no_stall() {
     proxy.restore();
     pipeline.stop(daemon).await;
     assert_eq!(manager.count("STOPPING=1"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_a_broker_that_is_away_in_the_middle_of_a_commit_is_no_stall() {
+    let broker = tokio::task::block_in_place(Service::kafka);
+    let servers = Servers { kafka: Some(broker.address()), ..Servers::default() };
+    let mut pipeline = Pipeline::create_at(servers, &[], SCHEMA).await;
+    RECOVERS.iter().for_each(|text| pipeline.expect(text));
+    pipeline.init().await;
+    listen(&mut pipeline);
+    let manager = Manager::start();
+    // Time to take the broker away in.
+    let pause = ("FAILPOINTS", "publish::before-commit=sleep(1500)".to_owned());
+    let environment: Vec<_> = manager.environment().into_iter().chain([pause]).collect();
+    let daemon = pipeline.start_with("publish", &environment);
+    pipeline.wait_until("READY=1", async || manager.count("READY=1") == 1).await;
+    let address = address(&pipeline, &daemon).await;
+    // What the stage is at, when it has been for a while: the messages are acknowledged by then.
+    let is_at = |step: &str| {
+        let status: serde_json::Value = serde_json::from_str(&get(&address, "/status").1).unwrap();
+        let stage = &status["tasks"][0]["stages"][2];
+        stage["step"] == step && stage["step_seconds"].as_f64().unwrap() > 0.5
+    };
+    run(&pipeline.from, "insert into notes values (1, '')").await;
+    pipeline.wait_until("a commit is under way", async || is_at("committing a part")).await;
+    broker.signal("-STOP");
+    pipeline.wait_until("it waits", async || is_at("waiting for Kafka to confirm a commit")).await;
+    let pings = manager.count("WATCHDOG=1");
+    // Two and a half times as long as a stall may last.
+    pipeline.wait_until("the pings go on", async || manager.count("WATCHDOG=1") >= pings + 5).await;
+    assert!(is_at("waiting for Kafka to confirm a commit"));
+    assert_eq!(manager.count("stalled"), 0);
+    broker.signal("-CONT");
+    pipeline.wait_until("it is published", async || pipeline.source_is_drained().await).await;
+    pipeline.stop(daemon).await;
 }

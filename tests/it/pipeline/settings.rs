@@ -28,7 +28,7 @@ async fn a_configuration_that_cannot_be_read_names_key_and_line() {
         std::fs::write(pipeline.config(), format!("{good}{text}")).unwrap();
         for command in ["init", "check", "run", "status"] {
             let ended = pipeline.command(command).await;
-            assert_eq!(ended.code, Some(2), "{text}\n{}", ended.text);
+            assert_eq!(ended.code, Some(78), "{text}\n{}", ended.text);
             for says in says.iter().chain([&file]) {
                 assert!(ended.text.contains(says), "{text}: {says:?} is not in\n{}", ended.text);
             }
@@ -36,7 +36,7 @@ async fn a_configuration_that_cannot_be_read_names_key_and_line() {
     }
     std::fs::remove_file(pipeline.config()).unwrap();
     let ended = pipeline.command("run").await;
-    assert!(ended.code == Some(2) && ended.text.contains(&format!("cannot read {file}")), "{}", ended.text);
+    assert!(ended.code == Some(78) && ended.text.contains(&format!("cannot read {file}")), "{}", ended.text);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -48,7 +48,7 @@ async fn fails(
         .await;
     if over {
         let ended = daemon.ended();
-        assert_eq!(ended.code, Some(2), "{}", ended.text);
+        assert_eq!(ended.code, Some(77), "{}", ended.text);
         return Some(ended.text);
     }
     pipeline.stop(daemon).await;

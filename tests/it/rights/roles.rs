@@ -89,7 +89,8 @@ async fn an_installer_is_told_what_it_lacks() {
     run(&pipeline.from, &format!("revoke create on database {name} from {installer}")).await;
     let says = async |pipeline: &Pipeline, line: &str, texts: &[&str]| {
         let ended = pipeline.command(line).await;
-        assert_eq!(ended.code, Some(2), "{}", ended.text);
+        // A table that cannot be captured is listed with others that cannot, for whatever reason.
+        assert!(matches!(ended.code, Some(2 | 77)), "{}", ended.text);
         for text in texts {
             assert!(ended.text.contains(text), "{line}: {text:?} is not in:\n{}", ended.text);
         }
