@@ -6,7 +6,9 @@ use crate::config::ConfigError;
 use crate::offset::OffsetError;
 use crate::publish::PublishError;
 use crate::session::SessionError;
+use crate::tail::TailError;
 use crate::tls::{Distrust, TlsError};
+use crate::verify::VerifyError;
 
 /// What an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +64,12 @@ impl Error {
         }
         match self {
             Self::Config(_) | Self::NoTarget => Kind::Configuration,
-            Self::Session(error) => session(error),
-            Self::Publish(PublishError::Distrust { .. }) => Kind::Trust,
+            // What is transparent is no cause of its own.
+            Self::Session(error)
+            | Self::Tail(TailError::Session(error))
+            | Self::Verify(VerifyError::Session(error)) => session(error),
+            Self::Publish(PublishError::Distrust { .. })
+            | Self::Verify(VerifyError::Publish(PublishError::Distrust { .. })) => Kind::Trust,
             Self::Offset(OffsetError::Io { .. }) => Kind::Disk,
             Self::Capture(CaptureError::Pattern { .. }) => Kind::Configuration,
             other => self.cause().unwrap_or_else(|| match other.disposition() {
@@ -114,7 +120,6 @@ mod tests {
 
     use super::*;
     use crate::consume::TargetError;
-    use crate::tail::TailError;
 
     #[test]
     fn an_error_is_known_by_what_it_is_about_however_deep_the_cause_lies() {
