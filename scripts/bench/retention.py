@@ -82,6 +82,8 @@ class Scene:
 
     def fill(self, rows):
         """Puts rows of two days ago into the log that are published long since; no publisher runs."""
+        # Rows go in the order of their ids, up to the first that is young: those of the last run are so no more.
+        self.session.query(f"update {LOG} set cdc_at = cdc_at - interval '3 days' where cdc_at > now() - interval '1 day'")
         first = int(self.session.one("select coalesce(pg_sequence_last_value('cdc.cdc_id_seq'), 0)")) + 1
         for start in range(first, first + rows, 100_000):
             last = min(start + 100_000, first + rows) - 1
@@ -92,6 +94,11 @@ class Scene:
         self.session.query(f"select setval('cdc.cdc_id_seq', {first + rows - 1})")
         self.session.query("checkpoint")
         move_behind(self.session, self.paths["offset"])
+
+    def settle(self, publisher):
+        """Waits until everything is published."""
+        last = int(self.session.one("select pg_current_xact_id()"))
+        self.bench.until("retention", lambda: self.bench.published(self.paths, last), [publisher], 0.05)
 
     def old(self):
         return int(self.session.one(f"select count(*) from {LOG} where cdc_at < now() - interval '1 day'"))
@@ -106,7 +113,8 @@ class Scene:
     def read(self):
         """Returns (seconds, windows) that the tail has read so far."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
-            lines = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if not line.startswith("#"))
+            lines = answer.read().decode().splitlines()
+        lines = dict(line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
         return float(lines.get("tripline_read_seconds_sum", 0)), float(lines.get("tripline_read_seconds_count", 0))
 
     def beside(self, seconds):
@@ -137,25 +145,23 @@ def _deleted(bench):
                 scene.fill(bench.rows)
             publisher = scene.publisher()
             millis, read, gone = scene.beside(seconds)
+            beside = len(millis)
             point[what] = {**_percentiles(millis), "read_ms": round(read, 2), "removed_per_second": round(gone)}
             if what == "with":
-                if gone == 0:
+                if gone == 0 and not bench.arguments.quick:
                     raise Failed("retention: nothing was removed beside the writers")
                 bench.until("retention", lambda: scene.old() == 0, [publisher], 0.5)
+            scene.settle(publisher)
             publisher.stop()
         point["full_mb"] = scene.size()
         scene.session.query(f"vacuum {LOG}")
         point["vacuumed_mb"] = scene.size()
         points.append(point)
         print(f"  {point}", flush=True)
-    publisher = scene.publisher()
-    last = int(scene.session.one("select pg_current_xact_id()"))
-    bench.until("retention", lambda: bench.published(scene.paths, last), [publisher], 0.05)
-    publisher.stop()
     written = int(scene.session.one("select count(*) from tick"))
-    logged = scene.session.query(f"select count(*), count(distinct id) from {LOG} l join tick t using (id)")[0]
-    if logged != (str(written), str(written)) or scene.old() != 0:
-        raise Failed(f"retention: {written} rows were written, {logged} are in the log, {scene.old()} old ones are left")
+    left = scene.session.query(f"select count(*), count(t.id) from {LOG} l left join tick t using (id)")[0]
+    if left != (str(beside), str(beside)):
+        raise Failed(f"retention: {beside} rows are young, and (all, those of the table) in the log are {left}")
     bench.verify_topics(scene.paths, written)
     return points
 

@@ -11,6 +11,8 @@ use crate::table::{TableName, quote_ident, quote_literal};
 pub struct Log {
     /// Its name, in the schema of capture.
     pub name: String,
+    /// `schema.table` that it belongs to; none where that was dropped.
+    pub table: Option<String>,
     /// What it takes, with its index.
     pub bytes: u64,
     /// The highest `cdc_id` that was removed from it.
@@ -75,11 +77,9 @@ impl Look {
         self.gaps.iter().any(|gap| gap.open && gap.log_table == log.name)
     }
 
-    /// Returns the log of a table, `schema.table`, as it is called where no name was taken or too long.
+    /// Returns the log of a table, `schema.table`.
     pub fn log_of(&self, table: &str) -> Option<&Log> {
-        let (schema, name) = table.split_once('.')?;
-        let name = if schema == "public" { format!("{name}_cdc") } else { format!("{schema}__{name}_cdc") };
-        self.logs.iter().find(|log| log.name == name)
+        self.logs.iter().find(|log| log.table.as_deref() == Some(table))
     }
 
     /// Returns how long ago the oldest row was logged; 0 without any.
@@ -95,7 +95,8 @@ pub async fn look(client: &impl GenericClient, schema: &str) -> Result<Look, Cap
         true => TableName::new(schema, "retention").quoted(),
         false => "(select ''::pg_catalog.text as log_table, 0::pg_catalog.int8 as removed_to)".to_owned(),
     };
-    let values = [("removed", removed.as_str()), ("schema_literal", &quote_literal(schema))];
+    let (quoted, literal) = (quote_ident(schema), quote_literal(schema));
+    let values = [("removed", removed.as_str()), ("schema", &quoted), ("schema_literal", &literal)];
     let sql = render(include_str!("../../sql/retention/logs.sql"), &values);
     let logs: Vec<Log> = query_json(client, "the log tables", &sql).await?;
     let sql = render(include_str!("../../sql/retention/pipelines.sql"), &[("schema", &quote_ident(schema))]);
@@ -137,7 +138,7 @@ mod tests {
     #[test]
     fn nothing_may_go_without_pipelines_or_beside_one_that_does_not_say_what_it_needs() {
         let reader = |releases| Reader { name: "p".into(), offset: 9, releases, seconds: None };
-        let log = Log { name: "t_cdc".into(), bytes: 0, removed_to: 0 };
+        let log = Log { name: "t_cdc".into(), table: None, bytes: 0, removed_to: 0 };
         let bound = |readers| Look { logs: vec![], readers, gaps: vec![], oldest: vec![] }.bound(&log);
         assert_eq!(bound(vec![]), None);
         assert_eq!(bound(vec![reader(Some(7)), reader(Some(5))]), Some(5));

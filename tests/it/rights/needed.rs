@@ -69,16 +69,44 @@ async fn read(pipeline: &Pipeline) -> Option<String> {
     if let Some(said) = fails(pipeline, pipeline.start("publish"), through).await {
         return Some(said);
     }
-    // The patterns of other pipelines are for who looks at what init would do.
+    // The patterns of other pipelines and the gaps are for who looks at what init would do.
     let check = pipeline.command("check").await;
-    let denied =
-        check.text.lines().find(|line| line.contains("permission denied for table patterns"))?.to_owned();
-    let fix = check.text.lines().find(|line| line.contains("cdc.patterns to"))?;
+    let denied = |table: &&str| check.text.contains(&format!("permission denied for table {table}"));
+    let table = ["patterns", "gaps"].into_iter().find(denied)?;
+    let fix = check.text.lines().find(|line| line.contains(&format!("cdc.{table} to")))?;
     let role = fix.rsplit(' ').next()?;
     Some(format!(
-        "{denied}: the role {role} of the source: select on table cdc.patterns: run `{}`",
+        "permission denied: the role {role} of the source: select on table cdc.{table}: run `{}`",
         fix.trim().strip_prefix("fix: ")?
     ))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_any_right_of_the_cleaner_check_says_which_and_nothing_is_removed() {
+    let settings = [("retention.keep_hours", "0"), ("source.snapshot", "initial")];
+    let mut pipeline = Pipeline::create(&settings, SCHEMA).await;
+    let roles = Roles::of(&pipeline);
+    roles.install(&mut pipeline).await;
+    pipeline.expect("no log rows are removed; publishing goes on");
+    let rights = rights(&pipeline.from, &roles.cleaner).await;
+    // The log table, the three registries, and what records how far; that too, for the tables that are captured later.
+    assert!(rights.len() >= 9, "{rights:?}");
+    for (right, object) in &rights {
+        run(&pipeline.from, &format!("revoke {right} on {object} from {}", roles.cleaner)).await;
+        let check = pipeline.command("check").await;
+        assert_eq!(check.code, Some(1), "{right} on {object}: {}", check.text);
+        assert!(check.text.contains("retention.right"), "{right} on {object}: {}", check.text);
+        let grant = format!("grant {right} on {object} to {}", roles.cleaner);
+        assert!(check.text.contains(&grant), "{grant}: {}", check.text);
+        run(&pipeline.from, &grant).await;
+    }
+    pipeline.fine("check").await;
+    let daemon = pipeline.start_ready("publish").await;
+    run(&pipeline.from, "insert into t select n, 'x' from generate_series(10, 60) n").await;
+    let left = "select count(*) from cdc.t_cdc";
+    let emptied = async || value(&pipeline.from, left).await.parse::<u32>().unwrap() <= 8;
+    pipeline.wait_until("the cleaner has removed rows", emptied).await;
+    pipeline.stop(daemon).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
