@@ -1,4 +1,4 @@
-"""The scenario `soak`: a steady load for half an hour. Do memory, poll time and descriptors stay where they are?"""
+"""The scenario `soak`: a steady load for half an hour. Do memory, poll time, descriptors and the log stay where they are?"""
 
 import os
 import random
@@ -22,6 +22,12 @@ SPAN, KEPT = 1_000_000_000, 2_500
 SAMPLES, LEAST = 360, 1
 # The part of the run that counts: before it caches, heaps and the kept rows fill up.
 COUNTS = 2 / 3
+# Published rows are removed from the log at once, so that retention is part of what is steady.
+SETTINGS = """[http]
+listen = "127.0.0.1:0"
+[retention]
+keep_hours = 0
+"""
 
 
 class Writers:
@@ -132,7 +138,7 @@ def run(bench):
     source, destination = bench.database(name)
     session = Connection(source)
     session.query(TABLE)
-    paths = bench.pipeline(name, source, destination, "exactly_once", True, tables='[http]\nlisten = "127.0.0.1:0"\n')
+    paths = bench.pipeline(name, source, destination, "exactly_once", True, tables=SETTINGS)
     daemons = {command: bench.daemon(paths, "full", command) for command in ("publish", "apply")}
     for daemon in daemons.values():
         daemon.wait_ready()
@@ -171,5 +177,8 @@ def _report(bench, samples, counts):
             begin, end = line(f"{part} {what}")
             more = {"at_first": round(begin, 1), "at_last": round(end, 1)}
             note(bench, f"soak {minutes}: {what} of {part}", end - begin, "more at the end", 0.5, 1.5, **more)
+    begin, end = line("log_mib")
+    more = {"mib_at_first": round(begin, 1), "mib_at_last": round(end, 1)}
+    note(bench, f"soak {minutes}: the log", end / begin, "times as large at the end", 1.1, 1.5, **more)
     late = max(sample[key] for sample in counted for key in ("publish seconds_behind", "apply seconds_behind"))
     note(bench, f"soak {minutes}: seconds behind", late, "s at most", 1, 5, samples=samples)

@@ -35,6 +35,9 @@ listen = "127.0.0.1:0"
 [mirror]
 out_of_range = "clamp"
 batch_ms = 200
+[retention]
+keep_hours = 0
+max_log_bytes = 1073741824
 """
 
 

@@ -88,12 +88,15 @@ case "$*" in
   "is-active "* | "is-enabled "*) echo no; exit 1 ;;
   "show --property=Environment --value tripline-publish@shop") echo TRIPLINE__OFFSET__DIR=/of/the/unit ;;
   "show "*) ;;
+  "cat tripline-publish@shop") echo "LoadCredential=source.url:$NOTES.secret" ;;
   stop*) touch "$NOTES.stopped"; echo "systemctl $*" >>"$NOTES" ;;
   *) echo "systemctl $*" >>"$NOTES" ;;
 esac
 "#;
 
-const TRIPLINE: &str = "#!/bin/sh\necho \"tripline $* in $TRIPLINE__OFFSET__DIR\" >>\"$NOTES\"\n";
+const TRIPLINE: &str = r#"#!/bin/sh
+echo "tripline $* in $TRIPLINE__OFFSET__DIR with $(cat "$CREDENTIALS_DIRECTORY/source.url")" >>"$NOTES"
+"#;
 
 #[test]
 fn the_reset_stops_and_starts_the_units_of_its_instance() {
@@ -104,6 +107,7 @@ fn the_reset_stops_and_starts_the_units_of_its_instance() {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     let notes = folder.path().join("notes");
+    std::fs::write(folder.path().join("notes.secret"), "what systemd hands over").unwrap();
     let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
     let reset = |arguments: &str| {
         let mut command = script("reset-offsets.sh");
@@ -119,9 +123,9 @@ fn the_reset_stops_and_starts_the_units_of_its_instance() {
     let (code, text) = reset("--instance shop --start --clear-topics --yes");
     assert_eq!(code, Some(0), "{text}");
     let expected = [
-        "tripline -c /etc/tripline/shop.toml offset reset --dry-run --clear-topics in /of/the/unit",
+        "tripline -c /etc/tripline/shop.toml offset reset --dry-run --clear-topics in /of/the/unit with what systemd hands over",
         "systemctl stop tripline-publish@shop",
-        "tripline -c /etc/tripline/shop.toml offset reset --yes --clear-topics in /of/the/unit",
+        "tripline -c /etc/tripline/shop.toml offset reset --yes --clear-topics in /of/the/unit with what systemd hands over",
         "systemctl start tripline-apply@shop tripline-publish@shop",
     ];
     let noted = std::fs::read_to_string(&notes).unwrap();
