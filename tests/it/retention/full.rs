@@ -119,7 +119,7 @@ async fn writers_on_both_sides_of_a_gap_leave_the_targets_equal() {
                     "begin isolation level {level};
                      insert into t select {first} + n, repeat('x', 300) from generate_series(0, 40) n
                        on conflict (id) do update set v = excluded.v || {n};
-                     select pg_sleep(0.01); delete from t where id = {first} + 7; {}",
+                     select pg_sleep(0.05); delete from t where id = {first} + 7; {}",
                     if n % 5 == 4 { "rollback" } else { "commit" }
                 );
                 if client.batch_execute(&sql).await.is_err()
