@@ -30,9 +30,9 @@ only() {
 code=$(program)
 # In mod.rs and error.rs the clients' error types.
 only 'rdkafka belongs to the producer, the consumer, topics and cuts, and to the errors' \
-  '\brdkafka::' 'src/publish/(kafka|poller|reach|topics|cuts|mod)\.rs|src/consume/(kafka|members|mod)\.rs|src/error\.rs'
+  '\brdkafka::' 'src/publish/(kafka|poller|reach|topics|cuts|error)\.rs|src/consume/(kafka|members|mod)\.rs|src/error\.rs'
 only 'tokio_postgres belongs to sessions, capture, the tail, retention, the applier, verify, and to the errors' \
-  '\btokio_postgres::' 'src/session\.rs|src/capture/[a-z_]+\.rs|src/tail/(postgres|lock|load|acknowledge|mod)\.rs|src/apply/postgres/[a-z_]+\.rs|src/verify/postgres\.rs|src/retention/[a-z_]+\.rs|src/error\.rs'
+  '\btokio_postgres::' 'src/session\.rs|src/capture/[a-z_]+\.rs|src/tail/(postgres|lock|load|acknowledge|error|mod)\.rs|src/apply/postgres/[a-z_]+\.rs|src/verify/postgres\.rs|src/retention/[a-z_]+\.rs|src/error\.rs'
 only 'the ClickHouse client belongs to one file' '(^|[^:[:alnum:]_])clickhouse::[^S]' 'src/mirror/clickhouse\.rs'
 only 'identifiers become SQL through quote_ident, and for ClickHouse through mirror/sql.rs' \
   '(from|into|update|join|schema|trigger|function|sequence|only) \\"\{' 'src/table\.rs|src/mirror/sql\.rs'

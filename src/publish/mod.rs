@@ -71,8 +71,15 @@ pub struct Publisher {
     config: Config,
     /// Schema versions that are on the schemas topic.
     announced: BTreeMap<TableName, BTreeSet<u32>>,
-    /// The tables of the last window, and the slots of their topics.
-    known: Option<(Arc<Vec<LogTable>>, Arc<[usize]>)>,
+    /// The tables of the last window.
+    known: Option<Known>,
+}
+
+/// Tables whose schemas are announced, and the slots of their topics.
+#[derive(Debug)]
+struct Known {
+    tables: Arc<Vec<LogTable>>,
+    slots: Arc<[usize]>,
 }
 
 const CUTS: usize = 0;
@@ -343,13 +350,13 @@ impl Publisher {
 
     /// Returns the slot of each table's topic, once its schema is on the schemas topic.
     fn slots(&mut self, tables: &Arc<Vec<LogTable>>, waits: &dyn Fn()) -> Result<Arc<[usize]>, PublishError> {
-        if let Some((_, slots)) = self.known.as_ref().filter(|(known, _)| Arc::ptr_eq(known, tables)) {
-            return Ok(Arc::clone(slots));
+        if let Some(known) = self.known.as_ref().filter(|known| Arc::ptr_eq(&known.tables, tables)) {
+            return Ok(Arc::clone(&known.slots));
         }
         self.announce(tables, waits)?;
         let slots: Result<Arc<[usize]>, _> = tables.iter().map(|table| self.table_slot(table)).collect();
         let slots = slots?;
-        self.known = Some((Arc::clone(tables), Arc::clone(&slots)));
+        self.known = Some(Known { tables: Arc::clone(tables), slots: Arc::clone(&slots) });
         Ok(slots)
     }
 
