@@ -41,6 +41,8 @@ if [ -z "$root" ]; then
   else
     tar -C "$root" -xf "$cache"
   fi
+  # A folder of mktemp is for its owner alone.
+  chmod 755 "$root"
 fi
 
 # Nothing of the outside but the processor.
