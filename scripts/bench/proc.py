@@ -114,7 +114,7 @@ class Daemon:
         self.pid = self._process.pid
         self._perf = None
         if perf:
-            record = ["perf", "record", "-q", "-F", "999", "-o", perf, "-p", str(self.pid)]
+            record = ["perf", "record", "-q", "-F", "499", "--call-graph", "dwarf,8192", "-o", perf, "-p", str(self.pid)]
             self._perf = subprocess.Popen(record, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._reader = threading.Thread(target=self._read, args=(marker.encode(),), daemon=True)
         self._reader.start()
