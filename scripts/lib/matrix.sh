@@ -33,6 +33,8 @@ quick_tests=(
   passes::late::a_row_that_commits_late_is_read_exactly_once
   pipeline::constraints::constraints_of_every_kind_are_met_where_foreign_keys_cannot_be_turned_off
   pipeline::everyday::every_kind_of_change_and_value_arrives_in_three_stores
+  retention::full::a_full_log_stops_its_table_without_any_daemon_and_init_lets_it_go_on
+  retention::removed::only_old_rows_that_every_pipeline_has_published_are_removed
   source::altered::what_was_switched_off_and_on_again_halts_until_init_accepts_it
   source::failures::a_promoted_standby_that_lacks_a_late_row_is_refused_by_its_timeline
   source::failures::a_restored_backup_is_refused_however_far_it_has_moved_on
