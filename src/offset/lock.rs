@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{OffsetError, failed, now};
 
-/// How often, and how far apart, a taken lock is asked for: longer than [`holder`] holds it to look.
+/// How often, and how far apart, a taken lock is asked for: longer than [`holder`] holds it to look, and its holder for
+/// its name: longer than that takes to be written.
 const ATTEMPTS: u32 = 10;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
 
@@ -46,7 +47,8 @@ impl fmt::Display for Holder {
 
 /// Returns the process that holds the pipeline's lock, `None` when nobody does. Takes no lasting lock.
 ///
-/// A holder that has not yet written its name is reported as [`OffsetError::Held`] without one.
+/// A holder writes its name after it has the lock: who finds none looks again for about half a second, then it is
+/// reported as [`OffsetError::Held`] without one.
 pub fn holder(dir: &Path, pipeline: &str) -> Result<Option<Holder>, OffsetError> {
     let path = path(dir, pipeline);
     let file = match File::open(&path) {
@@ -54,15 +56,19 @@ pub fn holder(dir: &Path, pipeline: &str) -> Result<Option<Holder>, OffsetError>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed("open", &path)(error)),
     };
-    // A shared lock, so that two who look do not take each other for the holder; it ends with `file`.
-    match file.try_lock_shared() {
-        Ok(()) => Ok(None),
-        Err(TryLockError::WouldBlock) => match named_in(&path) {
-            Some(holder) => Ok(Some(holder)),
-            None => Err(OffsetError::Held { path, holder: None }),
-        },
-        Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+    for attempt in 1.. {
+        // A shared lock, so that two who look do not take each other for the holder; it ends with `file`.
+        match file.try_lock_shared() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) => match named_in(&path) {
+                Some(holder) => return Ok(Some(holder)),
+                None if attempt < ATTEMPTS => thread::sleep(BETWEEN_ATTEMPTS),
+                None => return Err(OffsetError::Held { path, holder: None }),
+            },
+            Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+        }
     }
+    Ok(None)
 }
 
 /// Takes the lock, or says who has it. It ends with the returned file, or with the process.

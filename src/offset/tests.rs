@@ -1,4 +1,4 @@
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 
@@ -246,6 +246,21 @@ fn the_second_one_learns_who_holds_the_lock() {
     drop(first);
     assert_eq!(holder(dir.path(), "shop").unwrap(), None);
     OffsetDir::lock(dir.path(), "shop").expect("the lock ends with its holder");
+}
+
+#[test]
+fn who_looks_waits_for_the_name_of_a_holder_that_has_just_come() {
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), "shop.lock", b"");
+    let file = File::open(dir.path().join("shop.lock")).unwrap();
+    file.lock().unwrap();
+    let error = holder(dir.path(), "shop").unwrap_err();
+    assert!(matches!(error, OffsetError::Held { holder: None, .. }), "{error}");
+    std::thread::scope(|scope| {
+        let looks = scope.spawn(|| holder(dir.path(), "shop").unwrap());
+        put(dir.path(), "shop.lock", b"{\"pid\":1,\"host\":\"here\",\"since\":\"2026-01-01T00:00:00Z\"}\n");
+        assert_eq!(looks.join().unwrap().expect("a holder").pid, 1);
+    });
 }
 
 #[test]

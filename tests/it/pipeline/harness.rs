@@ -258,6 +258,13 @@ impl Pipeline {
         }
     }
 
+    /// Whether existing rows are still to be copied. A status that fails is no answer.
+    pub(crate) async fn copying(&self) -> bool {
+        let status = self.command("status").await;
+        assert!(matches!(status.code, Some(0 | 1)), "{}", status.text);
+        status.text.contains("snapshot ")
+    }
+
     /// Waits until `status` says that nothing is behind anywhere.
     pub(crate) async fn caught_up(&self) {
         let mut last = String::new();

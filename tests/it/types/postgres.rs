@@ -102,8 +102,7 @@ async fn random_values_of_every_type_arrive_as_they_were() {
         // A few at a time go another way than many.
         run(&writer, &format!("update public.every set id = id where {rows} and id % 3 = 0")).await;
     }
-    let copied = async || !pipeline.command("status").await.text.contains("snapshot ");
-    pipeline.wait_until("existing rows are copied", copied).await;
+    pipeline.wait_until("existing rows are copied", async || !pipeline.copying().await).await;
     pipeline.caught_up_by(&mut daemon).await;
     let compared = oracle::compare(&pipeline.from, &pipeline.to, "every").await;
     println!(
