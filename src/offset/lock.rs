@@ -5,16 +5,16 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
+use backon::{BlockingRetryable, ConstantBuilder};
 use serde::{Deserialize, Serialize};
 
 use super::{OffsetError, failed, now};
 
-/// How often, and how far apart, a taken lock is asked for: longer than [`holder`] holds it to look, and its holder for
-/// its name: longer than that takes to be written.
-const ATTEMPTS: u32 = 10;
+/// How often, and how far apart, a taken lock is asked for again: longer than [`holder`] holds it to look, and longer than
+/// a holder takes to write its name into it.
+const AGAIN: usize = 9;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
 
 /// The process that holds a pipeline's lock.
@@ -56,19 +56,16 @@ pub fn holder(dir: &Path, pipeline: &str) -> Result<Option<Holder>, OffsetError>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed("open", &path)(error)),
     };
-    for attempt in 1.. {
-        // A shared lock, so that two who look do not take each other for the holder; it ends with `file`.
-        match file.try_lock_shared() {
-            Ok(()) => break,
-            Err(TryLockError::WouldBlock) => match named_in(&path) {
-                Some(holder) => return Ok(Some(holder)),
-                None if attempt < ATTEMPTS => thread::sleep(BETWEEN_ATTEMPTS),
-                None => return Err(OffsetError::Held { path, holder: None }),
-            },
-            Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
-        }
-    }
-    Ok(None)
+    // A shared lock, so that two who look do not take each other for the holder; it ends with `file`.
+    let look = || match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => match named_in(&path) {
+            Some(holder) => Ok(Some(holder)),
+            None => Err(OffsetError::Held { path: path.clone(), holder: None }),
+        },
+        Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+    };
+    patiently(look)
 }
 
 /// Takes the lock, or says who has it. It ends with the returned file, or with the process.
@@ -83,20 +80,24 @@ pub(super) fn take(dir: &Path, pipeline: &str) -> Result<File, OffsetError> {
         .mode(0o600)
         .open(&path)
         .map_err(failed("open", &path))?;
-    for attempt in 1.. {
-        match file.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => thread::sleep(BETWEEN_ATTEMPTS),
-            Err(TryLockError::WouldBlock) => {
-                return Err(OffsetError::Held { holder: named_in(&path), path });
-            }
-            Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+    patiently(|| match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            Err(OffsetError::Held { holder: named_in(&path), path: path.clone() })
         }
-    }
+        Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
+    })?;
     let mut line = serde_json::to_vec(&Holder::me()).map_err(|error| failed("write", &path)(error.into()))?;
     line.push(b'\n');
     file.set_len(0).and_then(|()| file.write_all(&line)).map_err(failed("write", &path))?;
     Ok(file)
+}
+
+/// Asks again while the lock is held by somebody else, or by nobody that has a name.
+fn patiently<T>(ask: impl FnMut() -> Result<T, OffsetError>) -> Result<T, OffsetError> {
+    ask.retry(ConstantBuilder::new().with_delay(BETWEEN_ATTEMPTS).with_max_times(AGAIN))
+        .when(|error| matches!(error, OffsetError::Held { .. }))
+        .call()
 }
 
 fn path(dir: &Path, pipeline: &str) -> PathBuf {
