@@ -71,6 +71,8 @@ class Spread:
         took = bench.until(f"tables: {self.count}", done, [daemon], 0.02) - start
         used = {"publish": cpu(daemon.pid) - own, "source": backends.used()}
         daemon.stop()
+        # A commit is confirmed before its markers stand in all partitions; its changes can be read only behind that.
+        bench.until("tables: readable", lambda: bench.behind(self.paths, "postgres")[1] >= self.rows, [], 0.2, 60)
         bench.verify_topics(self.paths, self.rows)
         return took, used
 
