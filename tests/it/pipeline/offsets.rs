@@ -111,7 +111,10 @@ async fn a_position_is_moved_back_to_an_id_or_a_moment_and_what_came_since_is_pu
 
     let asked = pipeline.command(&format!("offset rewind --to {now}")).await;
     assert!(asked.code == Some(1) && asked.text.contains("rows           22 in the log"), "{}", asked.text);
-    assert!(asked.text.contains(&format!("-> {}", before[1])), "{}", asked.text);
+    // Right before the first row since: a transaction of the load that was rolled back may have taken ids behind the last.
+    let since = format!("select min(cdc_id) - 1 from cdc.customers_cdc where cdc_id > {}", before[1]);
+    let offset = crate::db::value(&pipeline.from, &since).await;
+    assert!(asked.text.contains(&format!("-> {offset}\n")), "{}", asked.text);
     // What is lost at the destination comes back with what is published again.
     run(&pipeline.to, "delete from customers where id >= 700").await;
     pipeline.fine(&format!("offset rewind --to {now} --yes")).await;
