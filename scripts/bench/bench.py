@@ -227,6 +227,12 @@ delivery = "{delivery}"
         seen = xid < int(lowest) or (xid < int(highest) and str(xid) not in running.split(","))
         return position.get("inside") is None and seen
 
+    def settled(self, paths, last):
+        """Tells whether all ids up to `last` are settled. At a source at rest that is stored, up to a second later; the number
+        of a transaction that changed nothing captured need never be."""
+        position = self.stored(paths)
+        return position.get("inside") is None and position["offset"] >= last
+
     def applied(self, connection, paths):
         """Tells whether the destination has the end of the last published pass."""
         rows = connection.query(f"select pass, done from tripline.cuts where pipeline = '{paths['name']}'")

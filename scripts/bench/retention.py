@@ -97,8 +97,8 @@ class Scene:
 
     def settle(self, publisher):
         """Waits until everything is published."""
-        last = int(self.session.one("select pg_current_xact_id()"))
-        self.bench.until("retention", lambda: self.bench.published(self.paths, last), [publisher], 0.05)
+        last = int(self.session.one("select pg_sequence_last_value('cdc.cdc_id_seq')"))
+        self.bench.until("retention: all is settled", lambda: self.bench.settled(self.paths, last), [publisher], 0.05)
 
     def old(self):
         return int(self.session.one(f"select count(*) from {LOG} where cdc_at < now() - interval '1 day'"))
@@ -150,7 +150,7 @@ def _deleted(bench):
             if what == "with":
                 if gone == 0 and not bench.arguments.quick:
                     raise Failed("retention: nothing was removed beside the writers")
-                bench.until("retention", lambda: scene.old() == 0, [publisher], 0.5)
+                bench.until("retention: what is old is gone", lambda: scene.old() == 0, [publisher], 0.5)
             scene.settle(publisher)
             publisher.stop()
         point["full_mb"] = scene.size()
