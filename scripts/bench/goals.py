@@ -44,6 +44,7 @@ GOALS = [
     Goal("end-to-end exactly_once updates", "per_second", 50_000, 30_000),
     Goal("tpcb exactly_once", "per_second", 1.5, 1.0, ("tpcb native replication",)),
     *(Goal(result, "per_second", 0.85, 0.60, (f"ceiling: upsert, {result.split()[-1]}",)) for result in _APPLY),
+    Goal("drain-postgres exactly_once updates, live", "per_second", 0.85, 0.60, ("ceiling: upsert, updates",)),
     Goal("hot-keys", "per_second", 150_000, 80_000),
     # Either of the two is enough.
     Goal("drain-clickhouse exactly_once inserts", "per_second", 400_000, 200_000),

@@ -76,8 +76,15 @@ class Bench(Run):
         if self.changed:
             return
         self.load()
-        before, count = self.logged, max(self.rows // 2, 1)
+        before = self.logged
         session = Connection(self.loaded[0])
+        self.update(session)
+        self.settle(session)
+        self.changed = self.logged - before
+
+    def update(self, session):
+        """Updates random keys, half as many as there are rows."""
+        count = max(self.rows // 2, 1)
         session.query("select setseed(0.5)")
         for first in range(0, count, TRANSACTION_ROWS):
             session.query(
@@ -85,8 +92,6 @@ class Bench(Run):
                 where id in (select 1 + floor(random() * {self.rows})::bigint
                 from generate_series(1, {min(TRANSACTION_ROWS, count - first)}))"""
             )
-        self.settle(session)
-        self.changed = self.logged - before
 
     def fill(self, delivery, reported):
         """Publishes all inserts, once for each kind of delivery."""
@@ -102,6 +107,21 @@ class Bench(Run):
         if "updates" not in self.filled:
             self.publish(self.pipes["exactly_once"], "drain-kafka exactly_once updates", self.changed, reported)
             self.filled.add("updates")
+
+    def fill_live(self):
+        """Publishes the same updates of the same keys once more, this time while they are made; returns in how many passes."""
+        self.fill_changes(False)
+        paths, session = self.pipes["exactly_once"], Connection(self.loaded[0])
+        there, before = self.behind(paths, "postgres")[1], self.stored(paths)["pass"]
+        daemon = self.daemon(paths, "full", "publish")
+        daemon.wait_ready()
+        self.update(session)
+        last = int(session.one("select pg_sequence_last_value('cdc.cdc_id_seq')"))
+        self.until("updates, live", lambda: self.settled(paths, last), [daemon], 0.05)
+        daemon.stop()
+        self.settle(session)
+        self.verify_topics(paths, there + self.changed)
+        return self.stored(paths)["pass"] - before
 
     def publish(self, paths, name, changes, reported):
         """Publishes `changes` changes, onto topics that may hold others."""

@@ -19,11 +19,20 @@ def _command(bench, *arguments):
 def produce(bench, source, messages):
     """Sends messages like those of topic `source` to a topic of its own; returns what the producer says of it."""
     topic = f"{bench.name}.produce"
+    return _sent(bench, [topic], "produce", source, topic, messages)
+
+
+def spread(bench, source, messages, topics):
+    """The same over many topics, in transactions of a window each."""
+    topic = f"{bench.name}.spread{topics}"
+    return _sent(bench, [f"{topic}.{number}" for number in range(topics)], "spread", source, topic, messages, topics)
+
+
+def _sent(bench, topics, *arguments):
     try:
-        command = _command(bench, "produce", source, topic, messages)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(_command(bench, *arguments), capture_output=True, text=True, timeout=300, check=False)
     finally:
-        subprocess.run(_command(bench, "delete", topic), timeout=60, check=False)
+        subprocess.run(_command(bench, "delete", *topics), timeout=60, check=False)
     if done.returncode != 0:
         raise Failed(f"bench-kafka: {done.stderr.strip()}")
     return json.loads(done.stdout)

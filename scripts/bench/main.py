@@ -13,7 +13,7 @@ from goals import judge
 from items import Bench
 from pg import PgError
 from proc import Failed
-from scenarios import SCENARIOS, UPDATES, USUAL
+from scenarios import LAST, SCENARIOS, UPDATES, USUAL
 
 
 def arguments():
@@ -49,7 +49,7 @@ def arguments():
 def run(bench):
     """Runs what was asked for; returns why it ended early."""
     try:
-        for steps in (SCENARIOS, UPDATES):
+        for steps in (SCENARIOS, UPDATES, LAST):
             for name, step in steps.items():
                 if name in bench.arguments.only:
                     step(bench)

@@ -49,3 +49,5 @@ UPDATES = {
     "end-to-end": end_to_end.updates,
     "ceilings": ceilings.updates,
 }
+# Behind those: the source changes once more.
+LAST = {"drain-postgres": drain_postgres.live}

@@ -4,11 +4,12 @@ import random
 import threading
 import time
 
+import kafka_tool
 from backends import Backends
 from goals import note
 from items import ITEM
 from pg import Connection
-from proc import cpu
+from proc import Failed, cpu, peak_rss
 
 TRANSACTION_ROWS = 5_000
 STATEMENT_ROWS = 10
@@ -58,7 +59,7 @@ class Spread:
         return int(self.session.one("select pg_current_xact_id()"))
 
     def drain(self):
-        """Drains what was filled in; returns (seconds, CPU seconds of publisher and its sessions)."""
+        """Drains what was filled in; returns (seconds, CPU seconds of publisher and its sessions, peak MiB of the publisher)."""
         bench, last = self.bench, self.last()
         daemon = bench.daemon(self.paths, "full", "publish")
         start = daemon.wait_ready()
@@ -69,12 +70,20 @@ class Spread:
             return bench.published(self.paths, last)
 
         took = bench.until(f"tables: {self.count}", done, [daemon], 0.02) - start
-        used = {"publish": cpu(daemon.pid) - own, "source": backends.used()}
+        used, rss = {"publish": cpu(daemon.pid) - own, "source": backends.used()}, peak_rss(daemon.pid)
         daemon.stop()
         # A commit is confirmed before its markers stand in all partitions; its changes can be read only behind that.
         bench.until("tables: readable", lambda: bench.behind(self.paths, "postgres")[1] >= self.rows, [], 0.2, 60)
         bench.verify_topics(self.paths, self.rows)
-        return took, used
+        return took, used, rss
+
+    def alone(self):
+        """Sends as many of these messages with librdkafka alone; returns (seconds, its CPU seconds)."""
+        made = kafka_tool.spread(self.bench, f"{self.paths['name']}.public.{self.names[0]}", self.bench.rows, self.count)
+        found = made["acknowledged"], made["failed"], made["stored"]
+        if found != (self.bench.rows, 0, self.bench.rows):
+            raise Failed(f"tables: (acknowledged, failed, stored) is {found} of {self.bench.rows} messages")
+        return made["seconds"], made["cpu_seconds"]
 
     def steady(self, rate, seconds):
         """Publishes while four sessions change random tables; returns the CPU, in percent of a core, of both."""
@@ -114,23 +123,26 @@ class Spread:
 def run(bench):
     """Drains `bench.rows` changes and publishes 2,000 a second, with one table and with many."""
     rate, seconds = (500, 2) if bench.arguments.quick else (2_000, 20)
-    many, found = bench.arguments.tables, {}
+    many, found, alones = bench.arguments.tables, {}, {}
     for count in (1, many):
         spread = Spread(bench, count, ITEM)
         spread.fill(WARM)
         spread.drain()
         spread.fill(bench.rows)
-        took, used = spread.drain()
+        took, used, rss = spread.drain()
         reached, steady = spread.steady(rate, seconds)
         if not bench.arguments.quick and reached < 0.9 * rate:
             raise ValueError(f"tables: the writers reached {reached:.0f} of {rate} changes a second")
-        found[count] = (took, sum(used.values()), sum(steady.values()))
+        alone = spread.alone()
+        found[count], alones[count] = (took, sum(used.values()), sum(steady.values())), alone
         cost = ", ".join(f"{part} {value * 1e6 / bench.rows:.2f}" for part, value in used.items())
         share = ", ".join(f"{part} {value:.1f}" for part, value in steady.items())
         print(
             f"  {count} tables: {bench.rows:,} changes in {took:.2f} s, cpu µs a change: {cost}; at {reached:,.0f} changes/s "
-            f"cpu % of a core: {share}",
+            f"cpu % of a core: {share}; peak {rss:.0f} MiB; librdkafka alone: {alone[0]:.2f} s, "
+            f"cpu µs {alone[1] * 1e6 / bench.rows:.2f}",
             flush=True,
         )
-    for what, one, all_of_them in zip(("wall", "CPU", "CPU at a steady rate"), found[1], found[many]):
-        note(bench, f"tables: {many}, {what}", all_of_them / one, "times one table", 1.3, 2)
+    for number, what in enumerate(("wall", "CPU", "CPU at a steady rate")):
+        more = {"librdkafka_alone": round(alones[many][number] / alones[1][number], 2)} if number < 2 else {}
+        note(bench, f"tables: {many}, {what}", found[many][number] / found[1][number], "times one table", 1.3, 2, **more)
