@@ -225,7 +225,7 @@ fn send(
         producer.poll(Duration::from_millis(2));
         record = back;
     }
-    if number % 256 == 0 {
+    if number.is_multiple_of(256) {
         producer.poll(Duration::ZERO);
     }
     Ok(())
