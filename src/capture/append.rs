@@ -30,9 +30,7 @@ pub(super) async fn log_existing(
     if config.source.snapshot == config::Snapshot::Never {
         return Ok(None);
     }
-    let relation = source.oid.to_string();
-    let sql = render(include_str!("../../sql/capture/append_size.sql"), &[("relation", &relation)]);
-    let bytes: u64 = query::json(client, "the size of a table", &sql).await?;
+    let bytes = size(client, source).await?;
     if bytes > RELOG_BYTES {
         return Ok(Some(Refusal {
             table: source.name.clone(),
@@ -58,6 +56,13 @@ pub(super) async fn log_existing(
             .push("may have missed changes: all its rows are logged anew, behind a truncate".to_owned());
     }
     Ok(None)
+}
+
+/// Returns the bytes that a table takes.
+pub(super) async fn size(client: &impl GenericClient, source: &Source) -> Result<u64, CaptureError> {
+    let relation = source.oid.to_string();
+    let sql = render(include_str!("../../sql/capture/append_size.sql"), &[("relation", &relation)]);
+    query::json(client, "the size of a table", &sql).await
 }
 
 /// Logs the rows of an append-only table anew, so that the targets become as it is. Who writes it waits meanwhile.

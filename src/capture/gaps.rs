@@ -40,9 +40,9 @@ pub async fn gaps(client: &impl GenericClient, schema: &str) -> Result<Vec<Gap>,
 }
 
 /// Decides how a table is guarded, given its last gap, and whether `init` ends the gap: not while its log is as full as it
-/// was, because the next statement would note another one.
-pub(super) fn guarded(gap: Option<&Gap>, most_bytes: Option<u64>) -> (Option<Stop>, bool) {
-    let is_full = gap.is_some_and(|gap| most_bytes.is_some_and(|most| gap.bytes >= most));
+/// was, because the next statement would note another one. `rows_bytes`: what `init` would log in the same moment.
+pub(super) fn guarded(gap: Option<&Gap>, most_bytes: Option<u64>, rows_bytes: u64) -> (Option<Stop>, bool) {
+    let is_full = gap.is_some_and(|gap| most_bytes.is_some_and(|most| gap.bytes + rows_bytes >= most));
     let open = gap.is_some_and(|gap| gap.open);
     let last = gap.map_or(0, |gap| gap.generation);
     let generation = if open && is_full { last } else { last + 1 };
@@ -50,8 +50,15 @@ pub(super) fn guarded(gap: Option<&Gap>, most_bytes: Option<u64>) -> (Option<Sto
 }
 
 /// Says what keeps the gap of a table from ending, `None` when nothing does.
-pub(super) fn stays_full(gap: Option<&Gap>, most_bytes: Option<u64>) -> Option<String> {
+pub(super) fn stays_full(gap: Option<&Gap>, most_bytes: Option<u64>, rows_bytes: u64) -> Option<String> {
     let (gap, most) = (gap.filter(|gap| gap.open)?, most_bytes?);
+    if gap.bytes < most && gap.bytes + rows_bytes >= most {
+        return Some(format!(
+            "warning: nothing of it is logged: its log was full, and its rows, which have to be logged anew, take {rows_bytes} \
+             bytes where the log takes {} and may take {most}: raise max_log_bytes, then run tripline init again",
+            gap.bytes
+        ));
+    }
     (gap.bytes >= most).then(|| {
         format!(
             "warning: nothing of it is logged, because its log takes {} bytes and may take {most}: let its pipelines publish \
@@ -78,14 +85,16 @@ mod tests {
             bytes,
         };
         let guard = |most_bytes, generation| Some(Stop { most_bytes, generation });
-        assert_eq!(guarded(None, None), (None, false));
-        assert_eq!(guarded(None, Some(9)), (guard(9, 1), false));
-        assert_eq!(guarded(Some(&gap(true, 8)), Some(9)), (guard(9, 5), true));
-        assert_eq!(guarded(Some(&gap(true, 9)), Some(9)), (guard(9, 4), false), "it is as full as it was");
-        assert_eq!(guarded(Some(&gap(false, 8)), Some(9)), (guard(9, 5), false), "as init left it");
-        assert_eq!(guarded(Some(&gap(true, 9)), None), (None, true), "it stops no more");
-        assert!(stays_full(Some(&gap(true, 9)), Some(9)).is_some());
-        assert!(stays_full(Some(&gap(true, 8)), Some(9)).is_none());
-        assert!(stays_full(Some(&gap(false, 9)), Some(9)).is_none());
+        assert_eq!(guarded(None, None, 0), (None, false));
+        assert_eq!(guarded(None, Some(9), 0), (guard(9, 1), false));
+        assert_eq!(guarded(Some(&gap(true, 8)), Some(9), 0), (guard(9, 5), true));
+        assert_eq!(guarded(Some(&gap(true, 9)), Some(9), 0), (guard(9, 4), false), "it is as full as it was");
+        assert_eq!(guarded(Some(&gap(true, 8)), Some(9), 1), (guard(9, 4), false), "its rows would fill it");
+        assert_eq!(guarded(Some(&gap(false, 8)), Some(9), 0), (guard(9, 5), false), "as init left it");
+        assert_eq!(guarded(Some(&gap(true, 9)), None, 0), (None, true), "it stops no more");
+        assert!(stays_full(Some(&gap(true, 9)), Some(9), 0).is_some());
+        assert!(stays_full(Some(&gap(true, 8)), Some(9), 0).is_none());
+        assert!(stays_full(Some(&gap(true, 8)), Some(9), 1).is_some());
+        assert!(stays_full(Some(&gap(false, 9)), Some(9), 1).is_none());
     }
 }

@@ -233,13 +233,18 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
         let selection = entry.map(TableOverride::selection).unwrap_or_default();
         let gap = gaps.iter().find(|gap| gap.relation == source.oid);
         let most_bytes = entry.and_then(TableOverride::stops_at_bytes);
-        let (stop, ends_gap) = gaps::guarded(gap, most_bytes);
+        let append_only = entry.is_some_and(|entry| entry.append_only);
+        // A table without a key is logged anew; the rows of others are copied past the log.
+        let relogged =
+            append_only && config.source.snapshot != Snapshot::Never && gap.is_some_and(|gap| gap.open);
+        let rows_bytes = if relogged { append::size(&transaction, &source).await? } else { 0 };
+        let (stop, ends_gap) = gaps::guarded(gap, most_bytes, rows_bytes);
         let wanted = Wanted {
             stop,
             ends_gap,
             mode: entry.and_then(|entry| entry.mode).unwrap_or(config.capture.mode),
             key_index: entry.and_then(|entry| entry.key_index.as_deref()),
-            append_only: entry.is_some_and(|entry| entry.append_only),
+            append_only,
             selection: &selection,
             former: history.version(&source.name),
         };
@@ -250,7 +255,7 @@ pub(super) async fn decide(client: &mut Client, config: &Config) -> Result<Decid
                 continue;
             }
         };
-        plan.notes.extend(gaps::stays_full(gap, most_bytes));
+        plan.notes.extend(gaps::stays_full(gap, most_bytes, rows_bytes));
         for what in row.and_then(|row| moved.get(&row.relation)).into_iter().flatten() {
             plan.accepted.push(format!("accepted: {what}"));
             plan.needs_snapshot = true;

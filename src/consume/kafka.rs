@@ -26,8 +26,11 @@ const QUIET: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_secs(5);
 /// Memory for messages that were fetched ahead, over all partitions.
 const AHEAD_KBYTES: usize = 8 * 1024;
-/// Bytes that one answer of a broker holds.
-const FETCH_BYTES: u64 = 4 << 20;
+/// Bytes that one answer of a broker holds, compressed: narrow rows are ten times as much once they are unpacked, and more
+/// with what the client keeps beside each message.
+const FETCH_BYTES: u64 = 1 << 20;
+/// The same for one partition.
+const PARTITION_FETCH_BYTES: &str = "262144";
 
 type Queue = StreamPartitionQueue<DefaultConsumerContext>;
 
@@ -106,7 +109,7 @@ pub(super) fn consumer_config(kafka: &config::Kafka, group: &str) -> rdkafka::Cl
         ("fetch.wait.max.ms", "10"),
         ("fetch.queue.backoff.ms", "5"),
         ("fetch.max.bytes", &fetch),
-        ("max.partition.fetch.bytes", "1048576"),
+        ("max.partition.fetch.bytes", PARTITION_FETCH_BYTES),
     ] {
         if !kafka.options.contains_key(name) {
             client.set(name, value);

@@ -11,9 +11,12 @@ const ENTRY: &str = "[[table]]\nname = \"public.t\"\nmax_log_bytes = 1048576\non
 const SETTINGS: [(&str, &str); 2] = [("retention.keep_hours", "0"), ("source.snapshot", "initial")];
 
 async fn create(more: &str) -> Pipeline {
-    let pipeline =
-        Pipeline::create(&SETTINGS, &format!("{SCHEMA}; create table u (id int primary key); {more}")).await;
-    pipeline.configure(ENTRY);
+    captured(&format!("{SCHEMA}; create table u (id int primary key); {more}"), ENTRY).await
+}
+
+async fn captured(schema: &str, entry: &str) -> Pipeline {
+    let pipeline = Pipeline::create(&SETTINGS, schema).await;
+    pipeline.configure(entry);
     pipeline.expect("nothing of it is logged any more");
     pipeline.init().await;
     pipeline
@@ -34,15 +37,16 @@ async fn fill(pipeline: &Pipeline) -> u64 {
 
 /// Lets the daemon empty the log, and `init` end the gap.
 async fn made_room(pipeline: &Pipeline) {
+    made_room_for(pipeline, "public.t: may have missed changes, its rows will be copied anew").await;
+}
+
+async fn made_room_for(pipeline: &Pipeline, says: &str) {
     pipeline
         .wait_until("init ends the gap", async || {
             run(&pipeline.from, "vacuum cdc.t_cdc").await;
             let said = pipeline.fine("init").await;
             value(&pipeline.from, "select count(*) from cdc.gaps where cleared_at is null").await == "0" && {
-                assert!(
-                    said.contains("public.t: may have missed changes, its rows will be copied anew"),
-                    "{said}"
-                );
+                assert!(said.contains(says), "{said}");
                 true
             }
         })
@@ -176,5 +180,51 @@ async fn what_transactions_across_the_end_of_a_gap_write_arrives() {
     assert_eq!(value(&pipeline.from, "select count(*) from cdc.t_cdc where id = 900002").await, "1");
     pipeline.compare().await;
     assert_eq!(value(&pipeline.to, "select count(*) from t where id > 900000").await, "2");
+    pipeline.stop(daemon).await;
+}
+
+/// Rows come through the partitions' own names too, and a truncate of one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partitioned_table_stops_as_a_whole() {
+    let pipeline = captured(
+        "create table t (id bigint primary key, v text) partition by range (id);
+         create table t_low partition of t for values from (minvalue) to (300);
+         create table t_high partition of t for values from (300) to (maxvalue)",
+        ENTRY,
+    )
+    .await;
+    let full = fill(&pipeline).await;
+    run(&pipeline.from, "insert into t_low values (-1, 'low'); update t_high set v = 'high'; truncate t_low")
+        .await;
+    assert_eq!(logged(&pipeline).await, full, "nothing of it is logged");
+    let daemon = pipeline.start_ready("run").await;
+    pipeline.wait_until("the log is emptied", async || logged(&pipeline).await <= 8).await;
+    made_room(&pipeline).await;
+    run(&pipeline.from, "insert into t_low values (-2, 'low'); delete from t where id % 3 = 0").await;
+    assert!(pipeline.compare().await > 0);
+    pipeline.fine("verify").await;
+    pipeline.stop(daemon).await;
+}
+
+/// Its rows are logged anew: the log has to have room for all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_without_a_key_goes_on_once_its_log_has_room_for_its_rows() {
+    let entry = ENTRY.replace("on_full", "append_only = true\non_full");
+    let pipeline = captured("create table t (id bigint, v text)", &entry).await;
+    let full = fill(&pipeline).await;
+    run(&pipeline.from, "insert into t values (0, 'left out'), (0, 'left out')").await;
+    assert_eq!(logged(&pipeline).await, full, "nothing of it is logged");
+    let daemon = pipeline.start_ready("run").await;
+    pipeline.wait_until("the log is emptied", async || logged(&pipeline).await <= 8).await;
+    run(&pipeline.from, "vacuum cdc.t_cdc").await;
+    let said = pipeline.fine("init").await;
+    assert!(said.contains("have to be logged anew") && said.contains("raise max_log_bytes"), "{said}");
+    assert_eq!(value(&pipeline.from, "select count(*) from cdc.gaps where cleared_at is null").await, "1");
+    let text = std::fs::read_to_string(pipeline.config()).unwrap();
+    std::fs::write(pipeline.config(), text.replace("1048576", "8388608")).unwrap();
+    made_room_for(&pipeline, "may have missed changes: all its rows are logged anew").await;
+    run(&pipeline.from, "insert into t values (0, 'behind it')").await;
+    assert!(pipeline.compare().await > 0);
+    pipeline.fine("verify").await;
     pipeline.stop(daemon).await;
 }
