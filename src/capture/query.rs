@@ -1,7 +1,7 @@
 //! Statements as one simple query, answers as one JSON text: nothing is prepared, so a pooler does no harm.
 
 use serde::de::DeserializeOwned;
-use tokio_postgres::{Client, GenericClient, SimpleQueryMessage, Transaction};
+use tokio_postgres::{Client, GenericClient, IsolationLevel, SimpleQueryMessage, Transaction};
 
 use super::error::CaptureError;
 
@@ -13,7 +13,9 @@ const LOCAL_SETTINGS: &str = "set local search_path = pg_catalog; set local stan
 /// Opens a transaction in which the files under `sql/capture/` mean what they say.
 pub(super) async fn begin(client: &mut Client) -> Result<Transaction<'_>, CaptureError> {
     let failed = |source| CaptureError::Query { what: "open a transaction".into(), source };
-    let transaction = client.transaction().await.map_err(failed)?;
+    // Whatever the role's default: what is read behind a lock has to show what was committed while we waited for it.
+    let begun = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start();
+    let transaction = begun.await.map_err(failed)?;
     transaction.batch_execute(LOCAL_SETTINGS).await.map_err(failed)?;
     Ok(transaction)
 }

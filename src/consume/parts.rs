@@ -36,6 +36,17 @@ struct Partial {
     complete: usize,
 }
 
+/// Returns an epoch that was valid where reading begins. One that came later, which a share's other partitions may have seen
+/// already, would have the cuts passed over that this share still needs; an earlier one is raised by reading.
+fn epoch(resumed: &Resumed, cuts: &str, share: Option<&Share>) -> u64 {
+    let of = |partition: &(String, i32)| resumed.epochs.get(partition).copied().unwrap_or(0);
+    let epoch = match share {
+        Some(share) => share.iter().map(of).min().unwrap_or(0),
+        None => of(&(cuts.to_owned(), 0)),
+    };
+    u64::try_from(epoch).unwrap_or(0)
+}
+
 /// Reads parts in the order of the cuts topic.
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -73,7 +84,8 @@ impl Parts {
     ) -> Result<Self, ConsumeError> {
         let prefix = config.topic_prefix();
         let (cuts, schemas) = (cuts_topic(prefix), schemas_topic(prefix));
-        let Resumed { mut positions, covered, epoch, last } = resumed.clone();
+        let epoch = epoch(resumed, &cuts, share.as_deref());
+        let Resumed { mut positions, covered, last, .. } = resumed.clone();
         if let Some(share) = &share {
             // Nothing before the place where all of the share is applied has to be read again.
             let least = share.iter().map(|partition| covered.get(partition).copied().unwrap_or(0)).min();
@@ -320,5 +332,26 @@ impl Schemas {
             self.known.insert(known, Arc::new(table));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_begins_with_the_epoch_that_was_valid_where_it_stands() {
+        let partition = |number| ("p.public.t".to_owned(), number);
+        let cuts = ("p.cuts".to_owned(), 0);
+        let resumed = Resumed {
+            epochs: [(partition(0), 7), (partition(1), 8), (cuts.clone(), 6)].into(),
+            ..Resumed::default()
+        };
+        let share = |numbers: &[i32]| numbers.iter().map(|&number| partition(number)).collect::<Share>();
+        assert_eq!(epoch(&resumed, &cuts.0, Some(&share(&[0, 1]))), 7, "the one that is behind counts");
+        assert_eq!(epoch(&resumed, &cuts.0, Some(&share(&[1]))), 8);
+        assert_eq!(epoch(&resumed, &cuts.0, Some(&share(&[1, 2]))), 0, "nothing of one was applied yet");
+        assert_eq!(epoch(&resumed, &cuts.0, None), 6, "members do not move the place of the cuts");
+        assert_eq!(epoch(&Resumed::default(), &cuts.0, None), 0);
     }
 }

@@ -19,8 +19,8 @@ pub struct Resumed {
     /// Partitions that are ahead of the position in the cuts topic: what cuts records before this offset of that topic
     /// say about them is applied.
     pub covered: Positions,
-    /// Epoch of the last cut that was applied, 0 when the target does not say.
-    pub epoch: u64,
+    /// Epoch of the cut with which each position was stored; empty when the target does not say.
+    pub epochs: Positions,
     /// The part of a pass that was applied last, where the target applies whole passes and says so.
     pub last: Option<Step>,
 }

@@ -17,6 +17,9 @@ use crate::telemetry::catalog;
 /// First and longest wait before it is tried again.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// Longest time without a look while there is more to remove: ages, sizes and other tables are known from looks alone.
+const ROUND: Duration = Duration::from_secs(30);
+
 /// Looks at the log and removes what may go, for as long as this is polled.
 pub(super) async fn run(config: Arc<Config>) {
     let mut repeats = Repeats::default();
@@ -72,7 +75,8 @@ async fn remove(
         (oldest.id <= look.bound(log)? && age >= keep).then(|| (log.clone(), age))
     };
     let mut open: Vec<(Log, Duration)> = look.logs.iter().filter_map(may_go).collect();
-    while !open.is_empty() {
+    let until = Instant::now() + ROUND;
+    while !open.is_empty() && Instant::now() < until {
         let mut next = Vec::new();
         for (mut log, age) in open {
             let (wanted, began) = (pace.rows(), Instant::now());

@@ -110,7 +110,7 @@ async fn under_lock(
         _ => TailError::Query { what: "registering the pipeline", source },
     };
     let begin = format!(
-        "begin; set local lock_timeout = '10s'; select pg_catalog.pg_advisory_xact_lock({})",
+        "begin isolation level read committed; set local lock_timeout = '10s'; select pg_catalog.pg_advisory_xact_lock({})",
         capture::retention_key(schema)
     );
     let begun = client.batch_execute(&begin).await.map_err(failed);

@@ -57,7 +57,7 @@ async fn standing(client: &Client, pipeline: &str) -> Result<(Resumed, Option<La
     let resumed = Resumed {
         positions: rows.iter().map(|row| at(row, 2)).collect(),
         covered: rows.iter().map(|row| at(row, 3)).collect(),
-        epoch: rows.iter().map(|row| u64::try_from(row.get::<_, i64>(4)).unwrap_or(0)).max().unwrap_or(0),
+        epochs: rows.iter().map(|row| at(row, 4)).collect(),
         last: cut.as_ref().map(|cut| Step {
             pass: u64::try_from(cut.pass).unwrap_or(0),
             part: u32::try_from(cut.part).unwrap_or(0),
